@@ -151,6 +151,11 @@ class Settings(SettingsBlock, HardFilterSettings):
         everywhere = self._imposed_everywhere
         return {name: (*own.filters("set for this model"), *everywhere) for name, own in self.model_groups.items()}
 
+    @cached_property
+    def has_limits(self) -> bool:
+        """True when the operator set hard filters, for all model groups or for one."""
+        return bool(self._imposed_everywhere) or any(self._imposed.values())
+
     def curated_list(self, group: str) -> tuple[str, ...] | None:
         """Return the curated list of a model group; None if none is configured.
 

@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import DeploymentKey, LiteLLMId, Sort, Tier
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AffinityTarget:
-    """Deployment of the conversation that a request belongs to."""
+    """Deployment of the conversation that a request belongs to.
+
+    Never changed, though not frozen; see :class:`Decision`.
+    """
 
     id: LiteLLMId
     is_new: bool = False
@@ -32,9 +35,12 @@ class Ranked:
     tier: Tier
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
-    """Ordering of the deployments for one attempt."""
+    """Ordering of the deployments for one attempt.
+
+    Never changed, though not frozen: one takes 0.6 us to make, and 2.7 us if its class is frozen.
+    """
 
     policy: Sort
     ranking: tuple[Ranked, ...]

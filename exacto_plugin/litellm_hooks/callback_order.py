@@ -64,8 +64,14 @@ def _ends_spans(kind: type) -> bool:
 
 def _move(name: str, callback: CustomLogger, has_to_follow: Callable[[type], bool]) -> None:
     callbacks: list[Any] = getattr(litellm, name)
-    ahead = next((at for at, one in enumerate(callbacks) if one is callback or has_to_follow(type(one))), None)
-    if ahead is None or callbacks[ahead] is callback or not any(one is callback for one in callbacks):
+    for ahead, one in enumerate(callbacks):  # noqa: B007 -- read after the loop
+        if one is callback:
+            return
+        if has_to_follow(type(one)):
+            break
+    else:
+        return
+    if not any(one is callback for one in callbacks):
         return
     # A new list: concurrent requests may be iterating over the old one.
     rest = [one for one in callbacks if one is not callback]

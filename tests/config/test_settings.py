@@ -91,6 +91,20 @@ def test_a_model_group_keeps_the_global_value_of_what_it_does_not_name() -> None
     assert all(type(settings.default_sort_of(group)) is Sort for group in "abc")
 
 
+@pytest.mark.parametrize(
+    ("block", "limited"),
+    [
+        ({}, False),
+        ({"curated": {"g": ["a"]}, "model_groups": {"g": {"mode": "observe"}}}, False),
+        ({"ignore": ["a"]}, True),
+        ({"model_groups": {"g": {"only": ["a"]}}}, True),
+    ],
+)
+def test_settings_tell_whether_they_have_limits(block: dict[str, object], limited: bool) -> None:
+    """Hard filters of the proxy or of any model group are limits; a curated list holds for requests that ask for it."""
+    assert load_settings(block).has_limits is limited
+
+
 def test_curated_lists_are_found_by_model_group() -> None:
     """A group without a list is told apart from any list."""
     settings = _load('curated: {"deepseek/deepseek-v3.1-terminus": [deepseek, "d-1"]}')

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.decision import Ranked
-from exacto_plugin.core.model import Mode, Sort, Tier
+from exacto_plugin.core.decision import Decision
+from exacto_plugin.core.model import Mode, Sort
 from exacto_plugin.core.routing.preferences import preference_class
 from exacto_plugin.core.routing.tier_ranking import ranking_of
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.model import Candidate, Snapshot
     from exacto_plugin.core.routing.ordering import RoutingRequest
 
@@ -40,15 +39,13 @@ def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) 
     at = next((c for c in ask.candidates if c.id == home.id), None)
     if at is None or not (home.pinned or _is_allowed(ask, snapshot, at)):
         return decision
-    verdict = snapshot.verdict(ask.model_group, at.key)
-    first = Ranked(at.id, at.key, 0, verdict.tier if verdict is not None else Tier.INSUFFICIENT_DATA)
-    ranking = (first, *(replace(r, rank=r.rank + 1) for r in decision.ranking if r.id != at.id))
+    ranking = ranking_of(ask.candidates, snapshot.groups.get(ask.model_group)).led_by(at, decision.ranking)
     pool = (at.id,)
     if ask.mode is Mode.OBSERVE or not ask.in_share:
         # Sorts apply in every mode; the effect of tiers and affinity is only recorded.
         return decision if decision.applied else replace(decision, ranking=ranking, preferred=pool)
     reason = "bound" if home.pinned else "affinity"
-    return replace(decision, ranking=ranking, pool=pool, applied=True, reason=reason, preferred=pool)
+    return Decision(decision.policy, ranking, pool, applied=True, reason=reason, preferred=pool)
 
 
 def is_usable(ask: RoutingRequest, snapshot: Snapshot) -> bool:

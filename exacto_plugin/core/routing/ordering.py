@@ -40,9 +40,12 @@ MayProbe = Callable[[DeploymentKey], bool]
 """Returns True if a probe of a deployment is within its budget."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoutingRequest:
-    """The input of one attempt's decision."""
+    """The input of one attempt's decision.
+
+    Never changed, though not frozen; see :class:`Decision`.
+    """
 
     model_group: str
     candidates: Sequence[Candidate]

@@ -157,7 +157,7 @@ def strip_suffixes(name: str) -> Slug:
 
 def has_suffix(name: str) -> bool:
     """Return whether a name has any of the plugin's suffixes."""
-    return _SUFFIX.search(name) is not None
+    return ":" in name and _SUFFIX.search(name) is not None
 
 
 def _suffix_indices(parts: Sequence[str]) -> list[int]:

@@ -41,7 +41,7 @@ from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.litellm_hooks.context import Context
@@ -188,9 +188,7 @@ class ExactoMiddleware:
                 ranked=partial(self._model_order.order_models, router, body.get("provider")),
             )
             if slug is not None:
-                listed = (one for one in chain((asked,), before.get("models") or ()) if isinstance(one, str))
-                requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
-                self._take_suffixes(scope, state, requested, slug)
+                self._take_suffixes(scope, state, _written(slug, before, resolve), slug)
             names = partial(listed_names, before, resolve, group_of)
             nothing: Listed = {}
             state.slugs.listed = self._context.faults.guard("names", names, nothing)
@@ -204,6 +202,15 @@ class ExactoMiddleware:
     def _take_suffixes(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
         state.slugs.slug, state.slugs.requested = slug, requested
         scope[CLIENT_MODEL_KEY] = requested
+
+
+def _written(slug: Slug, body: Mapping[str, Any], resolve: NameResolver) -> str:
+    """Return a slug as the client wrote it, in ``model`` or in its list of ``models``."""
+    asked, models = body.get("model"), body.get("models")
+    if not models and isinstance(asked, str):
+        return asked
+    listed = (one for one in chain((asked,), models or ()) if isinstance(one, str))
+    return next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
 
 
 def _redirect(scope: Scope, path: str) -> None:

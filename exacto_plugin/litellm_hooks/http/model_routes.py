@@ -60,10 +60,9 @@ def path_model(path: str, root_path: str = "") -> PathModel | None:
     """
     begins = len(path) - len(_bare(path, root_path))
     for heads, end in _BY_PATH:
-        head = next((head for head in heads if path.startswith(head, begins)), None)
-        tail = end.search(path) if head is not None else None
-        if head is None or tail is None:
+        if not path.startswith(heads, begins) or (tail := end.search(path)) is None:
             continue
+        head = next(head for head in heads if path.startswith(head, begins))
         model = path[begins + len(head) : tail.start()]
         if model and not model.startswith("/") and not model.endswith("/"):
             return PathModel(path[: begins + len(head)], model, tail.group())

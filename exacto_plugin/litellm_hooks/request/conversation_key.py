@@ -90,24 +90,17 @@ def conversation_of(
         messages: messages of a chat request that are not in ``kwargs``.
         session_ids: the ids that count, in the order in which they do.
     """
-    digest = hashlib.blake2b(key=salt, digest_size=16)
-    for part in (metadata.get("user_api_key_hash") or metadata.get("user_api_key") or "", model_group):
-        _feed(digest, str(part))
+    parts = [str(metadata.get("user_api_key_hash") or metadata.get("user_api_key") or ""), model_group]
     named = _session_id(kwargs, metadata, session_ids)
     if named:
-        _feed(digest, named)
-        return Conversation(digest.digest(), is_new=False)
+        return Conversation(_hashed(salt, _ended([*parts, named])), is_new=False)
     # LiteLLM keeps the metadata of Responses under this name; the ``input`` of embeddings starts no conversation.
     said = kwargs.get("input") if "litellm_metadata" in kwargs else None
     system, first, later = _first_messages(kwargs, messages or kwargs.get("messages") or said or ())
     if first is None:
         return None
-    for text in _system_texts(system):
-        _feed(digest, text)
-    digest.update(b"\1")
-    for text in _texts(first):
-        _feed(digest, text)
-    return Conversation(digest.digest(), is_new=not later)
+    text = _ended([*parts, *_system_texts(system)]) + "\1" + _ended(_texts(first))
+    return Conversation(_hashed(salt, text), is_new=not later)
 
 
 def share_of(conversation: Conversation | None) -> float:
@@ -118,9 +111,13 @@ def share_of(conversation: Conversation | None) -> float:
     return 1.0 if conversation is None else int.from_bytes(conversation.key[:8], "big") / 2**64
 
 
-def _feed(digest: hashlib.blake2b, text: str) -> None:
-    digest.update(text.encode("utf-8", "surrogatepass"))
-    digest.update(b"\0")
+def _ended(texts: Iterable[str]) -> str:
+    """Return the texts one after the other, each ended by a zero character."""
+    return "".join([f"{text}\0" for text in texts])
+
+
+def _hashed(salt: bytes, text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=salt, digest_size=16).digest()
 
 
 def _session_id(kwargs: Mapping[str, Any], metadata: Mapping[str, Any], order: Iterable[SessionId]) -> str:
@@ -145,9 +142,11 @@ def _field(name: str) -> _Read:
 def _header(*names: str) -> _Read:
     def read(_: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
         headers = metadata.get("headers")
-        if not isinstance(headers, dict):
-            return None
-        return next((headers[name] for name in names if headers.get(name)), None)
+        if isinstance(headers, dict):
+            for name in names:
+                if found := headers.get(name):
+                    return found
+        return None
 
     return read
 
@@ -229,7 +228,7 @@ def _texts(value: Any) -> Iterator[str]:
         each = waiting.pop()
         if isinstance(each, str):
             yield each
-        elif isinstance(each, Mapping):
+        elif isinstance(each, dict | Mapping):  # a dict is told at once, and other mappings take longer
             waiting += reversed([inner for name, inner in each.items() if name not in _UNSTABLE])
         elif isinstance(each, list):
             waiting += reversed(each)

@@ -126,17 +126,25 @@ def caller_hard_filter(kwargs: Mapping[str, Any]) -> str | None:
 
 def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
     """Return the blocks of a request's key and team, each with its origin."""
-    buckets: list[Mapping[str, Any]]
-    buckets = [one for one in (kwargs.get("metadata"), kwargs.get("litellm_metadata")) if isinstance(one, dict)]
-    state = CURRENT.get()
-    if state is not None and not any(name in bucket for bucket in buckets for name, _ in SOURCES):
-        buckets = [state.caller]  # LiteLLM routes it without the caller's metadata
-    return [
-        (block, source)
-        for bucket in buckets
-        for name, source in SOURCES
-        if isinstance(metadata := bucket.get(name), dict) and (block := metadata.get(BLOCK)) is not None
-    ]
+    found: list[tuple[object, str]] = []
+    is_told = False
+    for bucket in (kwargs.get("metadata"), kwargs.get("litellm_metadata")):
+        if isinstance(bucket, dict):
+            is_told = _add_blocks(found, bucket) or is_told
+    if not is_told and (state := CURRENT.get()) is not None and state.caller:
+        _add_blocks(found, state.caller)  # LiteLLM routes it without the caller's metadata
+    return found
+
+
+def _add_blocks(found: list[tuple[object, str]], bucket: Mapping[str, Any]) -> bool:
+    """Add the blocks in one dictionary of metadata; return whether it names the caller."""
+    is_told = False
+    for name, source in SOURCES:
+        if name in bucket:
+            is_told, metadata = True, bucket[name]
+            if isinstance(metadata, dict) and (block := metadata.get(BLOCK)) is not None:
+                found.append((block, source))
+    return is_told
 
 
 class KeyDefaults:

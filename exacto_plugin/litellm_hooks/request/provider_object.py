@@ -106,7 +106,7 @@ def extra_provider(kwargs: Mapping[str, Any]) -> object:
     Python callers send it there.
     """
     extra = kwargs.get("extra_body")
-    return extra.get("provider") if isinstance(extra, Mapping) else None
+    return extra.get("provider") if extra and isinstance(extra, Mapping) else None
 
 
 _HARD_FILTERS = ("only", "ignore", "max_price", "quantizations", "data_collection", "zdr", "require_parameters")

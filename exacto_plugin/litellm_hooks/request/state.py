@@ -7,7 +7,7 @@ put into LiteLLM's metadata or into the body, so it cannot be sent upstream.
 
 from __future__ import annotations
 
-import secrets
+import os
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ class RequestState:
     http: bool = False
     """True when the middleware created the state for exactly one HTTP request."""
     model_group: str = ""
-    decision_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    decision_id: str = field(default_factory=lambda: os.urandom(8).hex())
     call_id: str = ""
     """LiteLLM's id of the request."""
     caller: Mapping[str, Any] = field(default_factory=dict)

@@ -77,12 +77,15 @@ class FinalCheck:
 
     def _passes(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], asked: str) -> bool:
         """Return True for an allowed call; refuse any other."""
-        settings = self._context.settings
+        settings, caller = self._context.settings, self._callers.of(kwargs)
+        is_new = state.routing.policy is None or _is_another_hop(state, kwargs)
+        if not (is_new or caller.filters or settings.has_limits):
+            return True
         picked = picked_of(self._routers, settings, kwargs, metadata)
         if picked is None:
             return True
-        filters = limits_of(settings, self._callers.of(kwargs), picked.groups)
-        unasked = not picked.named and (state.routing.policy is None or _is_another_hop(state, kwargs))
+        filters = limits_of(settings, caller, picked.groups)
+        unasked = is_new and not picked.named
         if unasked:
             wished = self._policy(picked.groups[-1] if picked.groups else asked, state, kwargs).filters
             filters = (*wished, *(one for one in filters if one not in wished))

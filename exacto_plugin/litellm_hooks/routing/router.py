@@ -136,8 +136,10 @@ class Routing:
         self._guard(lambda: self._affinity.identify(state, group, kwargs, metadata_of(kwargs), messages))
         state.affinity.in_share = self._in_share(group, state)
         self.failover.start_series(state, group, kwargs.get(SUFFIXES_KEY))
-        await self._affinity.look_up(state)
-        await self._affinity.require_available(state, group, healthy)
+        if self._affinity.is_shared:
+            await self._affinity.look_up(state)
+        if state.affinity.provider_state is not None:
+            await self._affinity.require_available(state, group, healthy)
         if state.routing.policy.preferences:
             self._engine.watch(group, self._context.clock())
         kept = await self._apply_filters(state.routing.policy, group, healthy)
@@ -252,8 +254,7 @@ class Routing:
             return deployments
         started = time.perf_counter()
         group = state.model_group
-        target = kwargs.get("_target_order")
-        candidates = self._cache.all(deployments, group)
+        candidates, target = self._cache.all(deployments, group), kwargs.get("_target_order")
         eligible: Sequence[Candidate] = candidates if target is None else [c for c in candidates if c.level == target]
         if not eligible:
             return deployments
@@ -265,9 +266,9 @@ class Routing:
             return []
         ask = self._routing_request(group, eligible, state, kwargs)
         decision = self._engine.decide(ask, random.random)
-        self._guard(lambda: self._affinity.note_decision(state, ask, self._engine.snapshot))
-        state.routing.decision = decision
-        state.routing.snapshot_id = self._engine.snapshot.id
+        snapshot = self._engine.snapshot
+        self._guard(lambda: self._affinity.note_decision(state, ask, snapshot))
+        state.routing.decision, state.routing.snapshot_id = decision, snapshot.id
         state.routing.candidates = candidates.by_id
         state.routing.may_move = bool(kwargs.get("stream")) and can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)

@@ -108,3 +108,16 @@ def test_a_ranking_is_kept_until_the_verdicts_change() -> None:
     assert ranking_of(known, second) is not kept
     assert ranking_of((one,), second) is not ranking_of((one,), second)
     assert known.by_id == {one.id: one}
+
+
+@given(candidates, groups(), st.data())
+def test_one_candidate_leads_a_ranking_and_the_others_keep_their_order(
+    some: list[Candidate], group: GroupSnapshot | None, data: st.DataObject
+) -> None:
+    """The kept rankings give the same as another tuple of equal ranks does, each time anew."""
+    ranking, at = ranking_of(KnownCandidates(some), group), data.draw(st.sampled_from(some))
+    for kept in (ranking.ranked, ranking.unranked, ranking.ranked):
+        first, *others = ranking.led_by(at, kept)
+        assert (first.id, first.key, first.rank, first.tier) == (at.id, at.key, 0, ranking.tiers[at.key])
+        assert others == [replace(one, rank=one.rank + 1) for one in kept if one.id != at.id]
+        assert ranking.led_by(at, tuple(list(kept))) == (first, *others)

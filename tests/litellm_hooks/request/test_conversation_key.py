@@ -32,12 +32,38 @@ SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}
 USER = {"role": "user", "content": "hello"}
 SYSTEM = {"role": "system", "content": "be brief"}
+TEXTS = ("hello \u00e9\ud83d", "\u4e2d")
 LATER = [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "and?"}]
 
 
 def told(kwargs: dict[str, Any], metadata: dict[str, Any] | None = None, group: str = "g") -> Conversation | None:
     """The conversation of a request."""
     return conversation_of(kwargs, KEY if metadata is None else metadata, group, SALT)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "metadata", "key"),
+    [
+        (
+            {"messages": [SYSTEM, {"role": "user", "content": [{"type": "text", "text": one} for one in TEXTS]}]},
+            KEY,
+            "7f333185e6e0ebe4ccdaf4691d6dc279",
+        ),
+        ({"session_id": "a"}, KEY, "94792ffd6364b6b469f10c4f33e185ae"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": one} for one in TEXTS]}]},
+            {},
+            "707faee7e9356f5cb3c7870bc4c20546",
+        ),
+    ],
+)
+def test_versions_that_share_conversations_have_the_same_keys(
+    kwargs: dict[str, Any], metadata: dict[str, Any], key: str
+) -> None:
+    """The key of a conversation is the same in every version; a lone surrogate is part of it."""
+    found = told(kwargs, metadata)
+    assert found is not None
+    assert found.key.hex() == key
 
 
 @pytest.mark.parametrize(
