@@ -9,7 +9,7 @@ never leaves it.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.decision import Decision
 from exacto_plugin.core.model import Mode, Sort
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _UNORDERED_SORTS = (Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED)
 """Sorts that give a best group and no full order.
 A sort with a full order, such as ``price``, takes precedence over affinity."""
+
+
+STAYS: Final = "affinity"
+"""Reason of the decision for a conversation that stays at its deployment."""
 
 
 def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) -> Decision:
@@ -44,7 +48,7 @@ def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) 
     if ask.mode is Mode.OBSERVE or not ask.in_share:
         # Sorts apply in every mode; the effect of tiers and affinity is only recorded.
         return decision if decision.applied else replace(decision, ranking=ranking, preferred=pool)
-    reason = "bound" if home.pinned else "affinity"
+    reason = "bound" if home.pinned else STAYS
     return Decision(decision.policy, ranking, pool, applied=True, reason=reason, preferred=pool)
 
 

@@ -99,6 +99,8 @@ class Routers:
 
     def in_group(self, model_group: str, deployments: list[Any]) -> list[Any]:
         """Return a model group's deployments, each as its entry in that group."""
+        if not [one for one in deployments if one.get("model_name") != model_group]:
+            return deployments
         for router in self.live:
             deployments = router_view(router).in_group(model_group, deployments)
         return deployments

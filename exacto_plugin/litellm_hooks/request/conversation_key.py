@@ -99,7 +99,9 @@ def conversation_of(
     system, first, later = _first_messages(kwargs, messages or kwargs.get("messages") or said or ())
     if first is None:
         return None
-    text = _ended([*parts, *_system_texts(system)]) + "\1" + _ended(_texts(first))
+    if system is not None:
+        parts += _system_texts(system)
+    text = _ended(parts) + "\1" + _ended(_texts(first))
     return Conversation(_hashed(salt, text), is_new=not later)
 
 
@@ -128,30 +130,25 @@ def _session_id(kwargs: Mapping[str, Any], metadata: Mapping[str, Any], order: I
         metadata: LiteLLM's metadata of the request.
         order: the ids that count; the first one that the request has is returned.
     """
+    headers = metadata.get("headers") or None
     for one in order:
-        found = _READERS[one](kwargs, metadata)
+        read = _READERS.get(one)
+        if read is not None:
+            found = read(kwargs, metadata)
+        else:
+            found = None if headers is None else _header(headers, _HEADERS[one])
         if isinstance(found, str) and found:
             return found
     return ""
 
 
-def _field(name: str) -> _Read:
-    return lambda kwargs, _: kwargs.get(name)
-
-
-def _header(*names: str) -> _Read:
-    def read(_: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
-        headers = metadata.get("headers")
-        if isinstance(headers, dict):
-            for name in names:
-                if found := headers.get(name):
-                    return found
-        return None
-
-    return read
-
-
-_TRACE_ID: Final = _header("x-litellm-trace-id")
+def _header(headers: Any, names: Iterable[str]) -> object:
+    """Return the first of some headers that a request has; None without any, and without headers."""
+    if isinstance(headers, dict):
+        for name in names:
+            if found := headers.get(name):
+                return found
+    return None
 
 
 def _body_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
@@ -164,7 +161,7 @@ def _litellm_session(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     found = kwargs.get("litellm_session_id")
     if not found or metadata.get(_GENERATED):
         return None
-    return None if found == _TRACE_ID(kwargs, metadata) else found
+    return None if found == _header(metadata.get("headers"), _TRACE_ID) else found
 
 
 def _user_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
@@ -183,15 +180,18 @@ def _user_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
 
 _READERS: Final[Mapping[SessionId, _Read]] = {
     SessionId.SESSION_ID: _body_session,
-    SessionId.X_SESSION_ID: _header("x-session-id"),
-    SessionId.X_LITELLM_SESSION_ID: _header("x-litellm-session-id"),
     SessionId.LITELLM_SESSION_ID: _litellm_session,
-    SessionId.X_CLAUDE_CODE_SESSION_ID: _header("x-claude-code-session-id"),
     SessionId.METADATA_USER_ID: _user_session,
-    SessionId.CODEX_SESSION_ID: _header("session-id", "session_id"),
-    SessionId.X_SESSION_AFFINITY: _header("x-session-affinity"),
-    SessionId.PROMPT_CACHE_KEY: _field("prompt_cache_key"),
+    SessionId.PROMPT_CACHE_KEY: lambda kwargs, _: kwargs.get("prompt_cache_key"),
 }
+_HEADERS: Final[Mapping[SessionId, tuple[str, ...]]] = {
+    SessionId.X_SESSION_ID: ("x-session-id",),
+    SessionId.X_LITELLM_SESSION_ID: ("x-litellm-session-id",),
+    SessionId.X_CLAUDE_CODE_SESSION_ID: ("x-claude-code-session-id",),
+    SessionId.CODEX_SESSION_ID: ("session-id", "session_id"),
+    SessionId.X_SESSION_AFFINITY: ("x-session-affinity",),
+}
+_TRACE_ID: Final = ("x-litellm-trace-id",)
 
 
 def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
@@ -200,7 +200,7 @@ def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any,
     if isinstance(messages, str):
         return system, messages, False
     first: Any = None
-    for message in messages if isinstance(messages, Iterable) else ():  # a client may send a number
+    for message in messages if isinstance(messages, list | Iterable) else ():  # a client may send a number
         if not isinstance(message, dict):
             continue
         if first is not None:

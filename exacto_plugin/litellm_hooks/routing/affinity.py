@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exacto_plugin.core.decision import AffinityTarget
+from exacto_plugin.core.decision import AffinityTarget, Decision
 from exacto_plugin.core.model import LiteLLMId, Mode, Tier
-from exacto_plugin.core.routing.affinity_rule import is_usable
+from exacto_plugin.core.routing.affinity_rule import STAYS, is_usable
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, pinned_unavailable
@@ -199,13 +199,16 @@ class ConversationAffinity:
         return self._conversations.last_known(conversation.key)
 
     @staticmethod
-    def note_decision(state: RequestState, ask: RoutingRequest, snapshot: Snapshot) -> None:
+    def note_decision(state: RequestState, ask: RoutingRequest, decision: Decision, snapshot: Snapshot) -> None:
         """Record whether the picked deployment is assigned to the conversation.
 
         Where many conversations have the same first messages, one that is sent elsewhere (a probe, measuring) does not
         move the others, as long as their deployment stays usable.
         """
-        state.affinity.is_assigned = ask.home is None or not ask.home.is_new or not is_usable(ask, snapshot)
+        begins_alike = ask.home is not None and ask.home.is_new
+        # A conversation stays at a usable deployment only.
+        stays = begins_alike and (decision.reason == STAYS or is_usable(ask, snapshot))
+        state.affinity.is_assigned = not stays
 
     def note_attempt(self, state: RequestState, attempt: Attempt) -> None:
         """Assign the conversation to this attempt's deployment."""

@@ -12,11 +12,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exacto_plugin.core.model import Candidate, Mode, Tier
 from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, reachable
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
@@ -45,6 +43,7 @@ from exacto_plugin.telemetry.spans import PARENT_SPAN, annotate
 if TYPE_CHECKING:
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.core.model import Candidate, Tier
     from exacto_plugin.core.routing.policy import Filter, Slug
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
@@ -142,7 +141,8 @@ class Routing:
             await self._affinity.require_available(state, group, healthy)
         if state.routing.policy.preferences:
             self._engine.watch(group, self._context.clock())
-        kept = await self._apply_filters(state.routing.policy, group, healthy)
+        has_filters = state.routing.policy.filters or self._context.settings.model_groups
+        kept = await self._apply_filters(state.routing.policy, group, healthy) if has_filters else healthy
         self._note_candidates(state, kept, group)
         return kept if state.routing.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
 
@@ -163,7 +163,10 @@ class Routing:
         settings = self._context.settings
         unread = openrouter or settings.client_preferences == "deny"
         preferences = read_provider(None if unread else provider_in(kwargs), group)
-        sent = partial(sent_parameters, kwargs, offers_tools=offers_tools(kwargs))
+
+        def sent() -> tuple[str, ...]:
+            return sent_parameters(kwargs, offers_tools=offers_tools(kwargs))
+
         policy = self._policies.of(settings, group, slug, preferences, self._callers.of(kwargs), sent)
         whole = not (openrouter or slug.suffixes)  # OpenRouter reads the suffixes itself
         return with_filters(policy, promises_of_unresolved(settings, self._routers, group) if whole else ())
@@ -205,10 +208,7 @@ class Routing:
 
     async def _apply_filters(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """Return the candidates that the hard filters leave."""
-        settings = self._context.settings
-        if not policy.filters and not settings.model_groups:
-            return healthy
-        own = [own_limits(settings, one, group) for one in healthy]
+        own = [own_limits(self._context.settings, one, group) for one in healthy]
         if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
         candidates = self._candidates(healthy, group, policy.filters)
@@ -267,14 +267,14 @@ class Routing:
         ask = self._routing_request(group, eligible, state, kwargs)
         decision = self._engine.decide(ask, random.random)
         snapshot = self._engine.snapshot
-        self._guard(lambda: self._affinity.note_decision(state, ask, snapshot))
+        self._guard(lambda: self._affinity.note_decision(state, ask, decision, snapshot))
         state.routing.decision, state.routing.snapshot_id = decision, snapshot.id
         state.routing.candidates = candidates.by_id
         state.routing.may_move = bool(kwargs.get("stream")) and can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)
         self._note_decision(state, ask, decision, kwargs)
         kept = deployments
-        if decision.applied and decision.pool:
+        if decision.applied and 0 < len(decision.pool) < len(candidates):
             pool = set(decision.pool)
             kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
         if state.is_rescue_attempt:  # a deployment that the operator's strategy would pick again is no rescue
@@ -294,7 +294,7 @@ class Routing:
     def _routing_request(
         self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]
     ) -> RoutingRequest:
-        mode, policy = Mode(self._context.settings.mode_of(group)), state.routing.policy or Policy()
+        mode, policy = self._context.settings.mode_of(group), state.routing.policy or Policy()
         home = self._guard(lambda: self._affinity.locate(state, kwargs))
         again, share = state.is_rescue_attempt, state.affinity.in_share
         busy = self._guard(lambda: self._engine.busy(group, self._context.clock()), "pacing") or ()
