@@ -143,7 +143,7 @@ def _session_id(kwargs: Mapping[str, Any], metadata: Mapping[str, Any], order: I
 
 
 def _header(headers: Any, names: Iterable[str]) -> object:
-    """Return the first of some headers that a request has; None without any, and without headers."""
+    """Return the first of some headers that a request has; None without any."""
     if isinstance(headers, dict):
         for name in names:
             if found := headers.get(name):

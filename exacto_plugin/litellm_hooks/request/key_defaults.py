@@ -137,7 +137,7 @@ def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
 
 
 def _add_blocks(found: list[tuple[object, str]], bucket: Mapping[str, Any]) -> bool:
-    """Add the blocks in one dictionary of metadata; return whether it names the caller."""
+    """Add the blocks in a dictionary; return whether it has metadata of the caller."""
     is_told = False
     for name, source in SOURCES:
         if name in bucket:

@@ -130,8 +130,7 @@ class Routing:
             # The rest of the request's policy is known, and part of the refusal.
             state.routing.policy = self.policy(group, slug, kwargs, openrouter=True)
             raise
-        state.tools = offers_tools(kwargs)
-        state.model_group = group
+        state.tools, state.model_group = offers_tools(kwargs), group
         self._guard(lambda: self._affinity.identify(state, group, kwargs, metadata_of(kwargs), messages))
         state.affinity.in_share = self._in_share(group, state)
         self.failover.start_series(state, group, kwargs.get(SUFFIXES_KEY))
