@@ -35,7 +35,7 @@ from exacto_plugin.web.api import api_router
 from tests import badges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic.fields import FieldInfo
 
@@ -178,7 +178,7 @@ def _plain(schema: Any) -> Any:
     return found
 
 
-PAGES: Final = {
+PAGES: Final[dict[str, Callable[[], str]]] = {
     "provider.schema.json": provider_schema,
     "all-settings.md": settings_page,
     "cli-options.md": options_page,

@@ -149,17 +149,18 @@ class Replication:
             await self._recomputer.recompute_timed()
 
     def next_recompute_at(self) -> float | None:
-        """Return when the next verdicts are due, UTC seconds; None before the timer runs.
+        """Return when the next verdicts are due, UTC seconds; None before the timer runs and a first snapshot is there.
 
         A restart continues older verdicts and makes its first ones a whole interval after its start. Followers go by
         their leader's last result, unless that is late.
         """
+        at, interval_s = self._engine.snapshot.at, self._context.settings.tiers.recompute_interval_s
         if self._begun_at is None:
-            return None
-        now, replica, at = self._context.clock(), self.replica, self._engine.snapshot.at
+            return at + interval_s if at else None
+        now, replica = self._context.clock(), self.replica
         if replica is None:
             return now + self._due - time.monotonic()
-        by_leader = (at or 0.0) + replica.intervals.recompute_s
+        by_leader = at + interval_s
         return by_leader if replica.role is Role.FOLLOWER and by_leader > now else replica.next_recompute_at
 
     def status(self) -> dict[str, Any]:
