@@ -24,7 +24,7 @@ COMMANDS: dict[str, Sequence[Sequence[str]]] = {
     "recompute": [["1000", "--hours", "1.5"]],
     "verdicts": [["--rpm", "100", "--reps", "12"], ["--rpm", "10", "--reps", "12"], ["--rpm", "1", "--reps", "12"]],
     "routing_quality": [[]],
-    "way_back": [["--reps", "8", "--set", "trial_share=0.1"]],
+    "way_back": [["--reps", "12", "--set", "trial_share=0.1"]],
     "affinity": [[]],
     "rescue": [[]],
     "refusals": [[]],
