@@ -58,6 +58,16 @@ def counted(signal: str, number: float) -> str:
     return f"{number:,.0f} {unit[:-1] if number == 1 and unit.endswith('s') and ' ' not in unit else unit}"
 
 
+def about(number: float, noun: str) -> str:
+    """Format an estimated number of things.
+
+    >>> about(1.2, "bad call"), about(1998.4, "request")
+    ('about 1 bad call', 'about 1,998 requests')
+    """
+    whole = f"{number:,.0f}"
+    return f"about {whole} {noun}{'' if whole == '1' else 's'}"
+
+
 def value(signal: str | None, number: float | None, more: int = 0) -> str:
     """Format a value of a signal with its unit; ``unknown`` for None.
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.audit.incidents.incident_paragraph import headline, incident_parts, incident_sentence
-from exacto_plugin.audit.incidents.incident_sentences import at_the_derank, how_bad, kind_shares
+from exacto_plugin.audit.incidents.incident_sentences import at_the_derank, how_bad, kind_shares, traffic_words
 from exacto_plugin.audit.incidents.incident_times import onset_words, recovery_event, recovery_words
 
 NOON = 1_800_014_400.0
@@ -108,6 +108,39 @@ def test_a_rise_says_from_what_to_what_and_its_average() -> None:
     ) in told
     assert "The rise began between 2027-01-15 10:20 and 11:45 UTC (95 %), probably about 11:00." in told
     assert onset_words(incident(change=rise)).startswith("gradually, from between")
+
+
+def test_a_deployment_that_was_bad_from_its_first_call_has_no_share_before() -> None:
+    """A share of no calls is none: the peers' was told as its own, with an interval before its first call."""
+    first = change(usual=None, usual_calls=0, calls_before=0, called_until=None)
+    told = incident_sentence(incident(change=first))
+    assert "From 11:43 to the derank 25.0 % of its tool calls were bad (11 of 44). Of its 12" in told
+    assert "It was bad from its first call on record, most likely, at 2027-01-15 11:43 UTC." in told
+    assert "before that" not in told
+    assert "became bad" not in told
+    assert how_bad(incident(change=first)) == "25.0 % of its tool calls bad (11 of 44)"
+    assert onset_words(incident(change=first)) == "from its first call on record, most likely, at 2027-01-15 11:43 UTC"
+
+
+def test_too_few_calls_before_tell_no_share() -> None:
+    """With calls of an earlier time on record its first call is not meant either."""
+    few = change(usual=None, usual_calls=3, calls_before=3)
+    told = incident_sentence(incident(change=few))
+    assert "(11 of 44); before that it had too few calls to tell a share." in told
+    assert "Its calls became bad between" in told
+    rise = incident(change=change(usual=None, usual_calls=0, calls_before=0, gradual=True, share=0.119))
+    assert "rose gradually to about 12.0 % at the derank" in incident_sentence(rise)
+    assert how_bad(rise).endswith("rising to about 12.0 %")
+    assert onset_words(rise).startswith("gradually, from between")
+
+
+def test_one_is_told_as_one() -> None:
+    """Estimates have the number of their noun."""
+    one = incident(moved=1.2, saved=0.9, would_move=1.0, would_save=1.4, rescued=1.0)
+    told = incident_sentence(one)
+    assert "Tiers sent about 1 request elsewhere, which saved about 1 bad call (95 %" in told
+    assert "about 1 more elsewhere and saved about 1 more bad call; 1 was rescued." in told
+    assert traffic_words(one).startswith("About 1 request went elsewhere")
 
 
 def test_the_number_of_the_verdict_has_its_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,26 @@ def one(*rows: Row, transitions: tuple[TransitionRecord, ...] = (change("deranke
     """The only incident."""
     (found,) = incidents(transitions, counts(*rows), {("g", "d"): LastKnownTier(now)}, now)
     return found
+
+
+@pytest.mark.parametrize(
+    ("more", "usual"),
+    [
+        ({"usual_calls": 0}, None),
+        ({"usual_calls": 29}, None),
+        ({"usual_calls": 30}, 0.0095),
+        # Records of earlier versions, of which some tell that there was no call.
+        ({"most_calls": 9, "called_until": None}, None),
+        ({"most_calls": 9, "called_until": 1.0}, 0.0095),
+        ({}, 0.0095),
+    ],
+)
+def test_a_share_before_takes_calls(more: dict[str, Any], usual: float | None) -> None:
+    """Without them it is the peers' and not the deployment's own."""
+    at = {"at": BEGIN - 60.0, "earliest": BEGIN - 60.0, "latest": BEGIN, "gradual": False, "usual": 0.0095}
+    counted = dict.fromkeys(COLUMNS, 0)
+    found = {**at, "share": 0.2, "calls": 29, "bad": 6, "before": counted, "so_far": counted, **more}
+    assert one(transitions=(replace(change("deranked"), changed=found),))["change"]["usual"] == usual
 
 
 def test_counts_begin_with_the_first_bad_hour() -> None:

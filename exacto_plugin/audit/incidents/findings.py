@@ -127,7 +127,8 @@ def kinds_finding(totals: Mapping[str, float]) -> str:
         return f"None of {answers:,.0f} answers with tools was bad."
     kinds = sorted((kind for kind in BAD_KINDS if totals[kind]), key=lambda kind: -totals[kind])
     told = ", ".join(f"{totals[kind]:,.0f} with {KIND_NAMES[kind]}" for kind in kinds)
-    rescued = f"; {totals['rescued']:,.0f} were rescued" if totals["rescued"] else ""
+    verb = "was" if totals["rescued"] == 1 else "were"
+    rescued = f"; {totals['rescued']:,.0f} {verb} rescued" if totals["rescued"] else ""
     return f"{bad:,.0f} of {answers:,.0f} answers with tools were bad ({percent(bad / answers)}): {told}{rescued}."
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit.formatting import duration, minute, minutes, money, percent, traffic_share
+from exacto_plugin.audit.formatting import about, duration, minute, minutes, money, percent, traffic_share
 from exacto_plugin.audit.incidents.incident_sentences import (
     END_WORDS,
     bad_since,
@@ -18,7 +18,7 @@ from exacto_plugin.audit.incidents.incident_sentences import (
     kinds_sentence,
     usual_share,
 )
-from exacto_plugin.audit.incidents.incident_times import between, recovery_words
+from exacto_plugin.audit.incidents.incident_times import between, is_from_first_call, onset_words, recovery_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,23 +86,29 @@ def _how_bad(incident: Mapping[str, Any]) -> Part:
     share, counts = headline_share(change), f"({change['bad']:,} of {change['calls']:,})"
     at, usual = minute(change["at"])[11:].removesuffix(" UTC"), usual_share(change)
     if not change["gradual"]:
-        told = (
-            f"From {at} to the derank {share} of its tool calls were bad {counts}{from_earliest(change)}; before that "
-            f"{usual}."
-        )
+        before = f"; before that {usual}" if usual else _too_few_before(change)
+        told = f"From {at} to the derank {share} of its tool calls were bad {counts}{from_earliest(change)}{before}."
         return Part("How bad", f"{told} {kinds}".strip(), (share,))
     last = percent(round(change["share"], 2))
+    begin, rise = ("from ", f"{usual} to about {last}") if usual else ("", f"to about {last}")
     told = (
-        f"Its share of bad tool calls rose gradually from {usual} to about {last} at the derank; on average {share} "
+        f"Its share of bad tool calls rose gradually {begin}{rise} at the derank; on average {share} "
         f"were bad from {at} to the derank {counts}."
     )
-    return Part("How bad", f"{told} {kinds}".strip(), (f"{usual} to about {last}",))
+    return Part("How bad", f"{told} {kinds}".strip(), (rise,))
+
+
+def _too_few_before(change: Mapping[str, Any]) -> str:
+    """Return why no share of before is told; empty where there was no call at all."""
+    return "" if is_from_first_call(change) else "; before that it had too few calls to tell a share"
 
 
 def _since_when(incident: Mapping[str, Any]) -> Part:
     change = incident["change"]
     if change is None:
         return Part("Since when", "", ())
+    if is_from_first_call(change):
+        return Part("Since when", f"It was bad {onset_words(incident)}.", ("from its first call on record",))
     best = minute(change["at"])[11:].removesuffix(" UTC")
     begin = "The rise began" if change["gradual"] else "Its calls became bad"
     word = "probably about" if change["gradual"] else "most likely"
@@ -174,17 +180,17 @@ def _saved(incident: Mapping[str, Any]) -> tuple[str, list[str]]:
     key: list[str] = []
     if incident["moved"] >= 0.5:
         low, high = incident["saved_low"], incident["saved_high"]
-        key = [f"about {incident['moved']:,.0f} requests", f"about {incident['saved']:,.0f} bad calls"]
+        key = [about(incident["moved"], "request"), about(incident["saved"], "bad call")]
         saved.append(f"tiers sent {key[0]} elsewhere, which saved {key[1]} (95 %: {low:,.0f} to {high:,.0f})")
     if incident["would_move"] >= 0.5:
-        more = " more" if saved else ""
+        more = "more " if saved else ""
         saved.append(
             f"tiers were {'not applied to every request' if saved else 'only observed'}: applied, they would have sent "
-            f"about {incident['would_move']:,.0f}{more} elsewhere and saved about {incident['would_save']:,.0f}{more} "
-            "bad calls"
+            f"about {incident['would_move']:,.0f} {more}elsewhere and saved "
+            f"{about(incident['would_save'], f'{more}bad call')}"
         )
     if incident["rescued"]:
-        saved.append(f"{incident['rescued']:,.0f} were rescued")
+        saved.append(f"{incident['rescued']:,.0f} {'was' if incident['rescued'] == 1 else 'were'} rescued")
     text = "; ".join(saved)
     return (f"{text[0].upper()}{text[1:]}." if text else ""), key
 

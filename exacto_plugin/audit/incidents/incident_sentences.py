@@ -8,6 +8,7 @@ import numpy as np
 
 from exacto_plugin.audit.formatting import (
     KIND_NAMES,
+    about,
     counted,
     duration,
     minute,
@@ -108,9 +109,11 @@ def how_bad(incident: Mapping[str, Any]) -> str:
     if change is None or not change["calls"]:
         return judged_at(incident)
     told = f"{headline_share(change)} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
+    usual = usual_share(change)
     if change["gradual"]:
-        return f"on average {told}, rising from {usual_share(change)} to about {percent(round(change['share'], 2))}"
-    return f"{told}; before {usual_share(change)}"
+        rising = f"rising{f' from {usual}' if usual else ''} to about {percent(round(change['share'], 2))}"
+        return f"on average {told}, {rising}"
+    return f"{told}; before {usual}" if usual else told
 
 
 def headline_share(change: Mapping[str, Any]) -> str:
@@ -118,7 +121,8 @@ def headline_share(change: Mapping[str, Any]) -> str:
 
 
 def usual_share(change: Mapping[str, Any]) -> str:
-    return percent(round(change["usual"], 4))
+    """Return the share of bad calls before; empty where too few calls tell it."""
+    return "" if change["usual"] is None else percent(round(change["usual"], 4))
 
 
 def measured_share(incident: Mapping[str, Any]) -> str:
@@ -210,5 +214,5 @@ def traffic_words(incident: Mapping[str, Any]) -> str:
     ]
     if traffic["meanwhile"] is None:
         parts.append("while it was deranked nothing yet of an hour that began after it")
-    moved = f"About {incident['moved']:,.0f} requests went elsewhere while it was deranked."
+    moved = f"{about(incident['moved'], 'request').capitalize()} went elsewhere while it was deranked."
     return f"{moved} Its share of the answers, by whole hours: {', '.join(parts)}."

@@ -19,7 +19,17 @@ def onset_words(incident: Mapping[str, Any]) -> str:
     change = incident["change"]
     if change is None:
         return f"{minute(incident['onset'])}, to the hour"
+    if is_from_first_call(change):
+        return f"from its first call on record, most likely, at {minute(change['at'])}"
     return f"{'gradually, from ' if change['gradual'] else ''}{between(change)}"
+
+
+def is_from_first_call(change: Mapping[str, Any]) -> bool:
+    """Return whether the bad calls began with the first call on record.
+
+    A record of an earlier version does not tell.
+    """
+    return change.get("calls_before") == 0 and not change["gradual"]
 
 
 def between(change: Mapping[str, Any]) -> str:

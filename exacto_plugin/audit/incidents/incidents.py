@@ -20,6 +20,7 @@ from exacto_plugin.audit.incidents.effects import IncidentRecords, effects
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import HOUR_S
+from exacto_plugin.core.tiers.change_point import PRIOR_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,8 +142,15 @@ def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecor
 
 
 def _told(change: Mapping[str, Any]) -> Plain:
-    """Return a change of calls without the counts that only computations need."""
-    return {name: value for name, value in change.items() if name not in ("before", "so_far")}
+    """Return a change of calls without the counts that only computations need.
+
+    ``usual`` is None where fewer calls than the peers' share counts for came before it.
+    """
+    told = {name: value for name, value in change.items() if name not in ("before", "so_far")}
+    calls = change.get("usual_calls")
+    if calls is None:  # a record of an earlier version, of which some tell whether there was any call
+        calls = 0 if change.get("most_calls") is not None and change.get("called_until") is None else PRIOR_CALLS
+    return told if calls >= PRIOR_CALLS else {**told, "usual": None}
 
 
 def _last_calls(change: Mapping[str, Any], derank: float) -> Plain | None:

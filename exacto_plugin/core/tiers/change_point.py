@@ -45,7 +45,7 @@ _COLUMNS = (
 
 _NAMES = ("answers", "calls", "bad", "invalid_json", "unknown_name", "schema_mismatch", "lost")
 
-_PRIOR_CALLS = 30.0
+PRIOR_CALLS = 30.0
 """Calls at the peers' share that count with those before the change: a deployment may have had few."""
 
 _LEAST_SHARE = 1e-4
@@ -112,7 +112,10 @@ class CallHistory(NamedTuple):
         return (calls - pinned, bad - pinned_bad) if 2.0 * pinned.sum() <= calls.sum() else (calls, bad)
 
 
-@wire("at earliest latest gradual usual share calls bad before so_far called_until bad_until most_calls most_bad")
+@wire(
+    "at earliest latest gradual usual share calls bad before so_far called_until bad_until most_calls most_bad"
+    " usual_calls calls_before"
+)
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
     """The most likely time of a change, and the counts around it."""
@@ -141,6 +144,10 @@ class ChangePoint:
     most_calls: int | None = None
     """Calls from ``earliest`` to the change of tier; None in older records, as the next."""
     most_bad: int | None = None
+    usual_calls: int | None = None
+    """Calls before ``at`` on which ``usual`` rests; the peers' share counts with them as 30 calls."""
+    calls_before: int | None = None
+    """All calls before ``at``, also of the time before the last change of tier."""
 
 
 def call_histories(blocks: Sequence[WindowBlock], slots: Sequence[int], now: float) -> list[CallHistory]:
@@ -199,6 +206,8 @@ def _change_since(history: CallHistory, since: float, usual: float | None, *, wo
         _last_end(bad[:place], recent),
         int(calls[recent.start >= earliest].sum()),
         int(bad[recent.start >= earliest].sum()),
+        int(calls[:place].sum()),
+        history.sums(0.0, at)["calls"],
     )
 
 
@@ -244,7 +253,7 @@ def _before(calls: Floats, bad: Floats, usual: float | None) -> tuple[Floats, Fl
     had = np.concatenate([[0.0], np.cumsum(calls)[:-1]])
     failed = np.concatenate([[0.0], np.cumsum(bad)[:-1]])
     given = bad.sum() / calls.sum() if usual is None else usual
-    weight = 1.0 if usual is None else _PRIOR_CALLS
+    weight = 1.0 if usual is None else PRIOR_CALLS
     return had, failed, _share((failed + weight * given) / (had + weight))
 
 

@@ -126,6 +126,20 @@ def test_the_counts_are_those_of_the_calls() -> None:
     }
 
 
+def test_the_calls_before_are_counted() -> None:
+    """Those on which the share before rests, and those of the time before the last change of tier too."""
+    onset = NOW - 600.0
+    told = history(lambda at: 1.0 if at >= onset else 0.0, 1, hours=2)
+    calls, _ = told.judged()
+    before = calls[told.start < onset].sum()
+    found = found_in(told)
+    assert (found.usual_calls, found.calls_before) == (before, before)
+    found = found_in(told, since=onset)
+    assert (found.at, found.usual_calls, found.calls_before) == (onset, 0, before)
+    found = found_in(told.since(onset))
+    assert (found.usual_calls, found.calls_before) == (0, 0)
+
+
 def test_a_recovery_is_found_too() -> None:
     """The share falls; what came before the time asked for does not count."""
     fixed = NOW - 1800.0
