@@ -5,6 +5,7 @@ The environment may name the file. The block itself is read by :mod:`exacto_plug
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ It takes precedence over the block in the proxy's configuration."""
 
 _ENVIRONMENT_PREFIX = "os.environ/"
 """LiteLLM's prefix for the value of an environment variable in a configuration."""
+
+_NAME = re.compile(r"[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,20}){0,5}")
+"""Names of environment variables that a message repeats: in capitals, as is usual; anything else may be a secret."""
+
+_NO_NAME = "the name of an environment variable that is set"
 
 
 def find_settings(proxy_config: Mapping[str, object] | None, environment: Mapping[str, str]) -> Settings:
@@ -186,6 +192,7 @@ def _value(value: object, environment: Mapping[str, str], path: str, levels: int
     if isinstance(value, str) and value.startswith(_ENVIRONMENT_PREFIX):
         name = value.removeprefix(_ENVIRONMENT_PREFIX)
         if name not in environment:
-            raise SettingsError(f"{path}: expected the name of an environment variable that is set")
+            named = f"the environment variable {name} to be set" if _NAME.fullmatch(name) else _NO_NAME
+            raise SettingsError(f"{path}: expected {named}")
         return environment[name]
     return value

@@ -281,7 +281,9 @@ def test_environment_variables_are_resolved_in_the_named_file(tmp_path: Path) ->
     file.write_text("exacto_settings: {apply_share: os.environ/SHARE, curated: {a: [os.environ/WHO]}}\n")
     settings = settings_of_file(file, {"SHARE": "0.5", "WHO": "moonshotai"})
     assert (settings.apply_share, settings.curated_list("a")) == (0.5, ("moonshotai",))
-    with pytest.raises(SettingsError, match=r"exacto_settings\.apply_share: expected the name of an env"):
+    with pytest.raises(
+        SettingsError, match=r"exacto_settings\.apply_share: expected the environment variable SHARE to be set"
+    ):
         settings_of_file(file, {"WHO": "x"})
 
 
@@ -327,3 +329,19 @@ def test_the_whole_block_is_not_its_content() -> None:
     with pytest.raises(SettingsError, match="give what stands under exacto_settings, without that key") as error:
         load_settings({"exacto_settings": {"mode": "sk-secret"}})
     assert "sk-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("EXACTO_STORE_URL", "the environment variable EXACTO_STORE_URL to be set"),
+        ("sk-1234", "the name of an environment variable that is set"),
+        ("postgresql://u:secret@h/d", "the name of an environment variable that is set"),
+        ("S" * 61, "the name of an environment variable that is set"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_named(written: str, expected: str) -> None:
+    """What is no plain name may be a secret."""
+    with pytest.raises(SettingsError) as error:
+        find_settings({"exacto_settings": {"store": {"url": f"os.environ/{written}"}}}, {})
+    assert str(error.value) == f"exacto_settings.store.url: expected {expected}"
