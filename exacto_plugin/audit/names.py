@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.errors import UnknownNameError
+from exacto_plugin.errors import AmbiguousNameError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -70,6 +70,19 @@ def resolve_deployments(name: str, known: Sequence[KnownDeployment], model_group
         suggestion = _suggestion(name, list(dict.fromkeys(_shown(within).values())), providers)
         raise UnknownNameError(f"there is no deployment {name!r}{where}{suggestion}")
     return list(dict.fromkeys(found))
+
+
+def resolve_deployment(name: str, known: Sequence[KnownDeployment], model_group: str | None = None) -> str:
+    """Return the key of the one deployment that a name means.
+
+    Raises:
+        UnknownNameError: as ``resolve_deployments``.
+        AmbiguousNameError: it means several.
+    """
+    keys = resolve_deployments(name, known, model_group)
+    if len(keys) > 1:
+        raise AmbiguousNameError(f"{name!r} means {', '.join(keys)}; name one of them")
+    return keys[0]
 
 
 def resolve_group(model_group: str | None, known: Iterable[KnownDeployment]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import TIER_WORDS, moment
-from exacto_plugin.audit.names import resolve_deployments
+from exacto_plugin.audit.names import resolve_deployment
 from exacto_plugin.cli.arguments import add_examples, duration_s
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import ProxySource
@@ -88,19 +88,17 @@ def _send(options: argparse.Namespace, body: Mapping[str, Any]) -> dict[str, Any
     """Send the override of the deployment that is meant; a name of LiteLLM's as it is.
 
     Raises:
-        ProxyError: several are, or none.
+        ExactoError: several are, or none.
     """
     known = ProxySource(options.url).known()
     try:
-        keys = resolve_deployments(options.deployment, known, options.model)
+        key = resolve_deployment(options.deployment, known, options.model)
     except UnknownNameError as unknown:
         try:  # LiteLLM's id, perhaps
             return request_json(options.url, "overrides", {"deployment": options.deployment, **body})
         except ProxyError as error:
             raise (unknown if "no deployment" in str(error) else error) from None
-    if len(keys) > 1:
-        raise ProxyError(f"{options.deployment!r} means {', '.join(keys)}; name one of them")
-    return request_json(options.url, "overrides", {"deployment": keys[0], **body})
+    return request_json(options.url, "overrides", {"deployment": key, **body})
 
 
 def _sentence(override: dict[str, Any]) -> str:

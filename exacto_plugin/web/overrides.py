@@ -12,7 +12,9 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from exacto_plugin.audit.names import KnownDeployment, resolve_deployment
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, OverrideAction
+from exacto_plugin.errors import AmbiguousNameError, UnknownNameError
 from exacto_plugin.litellm_hooks.runtime.overrides import UnknownDeploymentError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class OverrideRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     deployment: str
+    """Its name, its id or its provider."""
     word: OverrideAction
     for_s: Annotated[float, Field(gt=0.0, le=LONGEST_S, allow_inf_nan=False)] | None = None
     """Seconds for which it is in force; not with ``reset``."""
@@ -73,17 +76,30 @@ class OverrideRequests:
             identity: of the administrator; a salted hash of it is on record.
 
         Raises:
-            HTTPException: 404, there is no such deployment.
+            HTTPException: 404, there is no such deployment; 422, the name means several.
         """
         word, reason, seconds = request.word, request.reason, request.for_s or LONGEST_S
+        meant = self._meant(request.deployment, request.model_group)
         author = self._service.author(identity)
         try:
-            done = await self._service.apply_override(
-                word, request.deployment, seconds, reason, author, request.model_group
-            )
+            done = await self._service.apply_override(word, meant, seconds, reason, author, request.model_group)
         except UnknownDeploymentError as error:
             raise HTTPException(404, str(error)) from None
         return {"overrides": [self._view(one) for one in done.words], "kept": done.kept}
+
+    def _meant(self, name: str, model_group: str | None) -> str:
+        """Return the key that a name means, as ``exacto override`` does; a name of LiteLLM's as it is."""
+        known = [
+            KnownDeployment(group, one.key, one.provider)
+            for group, candidates in self._service.known().items()
+            for one in candidates
+        ]
+        try:
+            return resolve_deployment(name, known, model_group)
+        except UnknownNameError:
+            return name
+        except AmbiguousNameError as error:
+            raise HTTPException(422, str(error)) from None
 
     def _view(self, override: Override) -> dict[str, Any]:
         verdict = self._engine.snapshot.verdict(override.model_group, override.deployment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,6 +158,19 @@ def test_a_word_that_is_not_understood(capsys: pytest.CaptureFixture[str]) -> No
     assert "--for: at most 30d; what holds for longer belongs into the configuration" in capsys.readouterr().err
     assert main([*said, "x" * 201, "--for", "1d"]) == 2
     assert "--reason: at most 200 characters, got 201" in capsys.readouterr().err
+
+
+def test_a_provider_means_its_deployment() -> None:
+    """As for the command; one of several is asked for by name, and nothing is set."""
+    runtime = runtime_of("g")
+    client = client_of(runtime)
+    known = runtime.overrides.known()["g"]
+    runtime.overrides.known = lambda: {"g": (replace(known[0], provider="larch"), *known[1:])}  # type: ignore[method-assign]
+    (done,) = client.post(PATH, json={**SAID, "deployment": "larch"}).json()["overrides"]
+    assert done["deployment"] == known[0].key
+    runtime.overrides.known = lambda: {"g": tuple(replace(one, provider="oak") for one in known)}  # type: ignore[method-assign]
+    answer = client.post(PATH, json={**SAID, "deployment": "oak"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "'oak' means a, b, c, d; name one of them")
 
 
 def test_a_deployment_that_there_is_not() -> None:
