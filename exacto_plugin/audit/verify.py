@@ -70,6 +70,11 @@ class Verification:
     without_inputs: int = 0
     """Transitions that cannot be verified: their inputs are not on record (any more)."""
 
+    @property
+    def compared(self) -> int:
+        """Records that were compared, and recomputes whose inputs are damaged."""
+        return self.deployments + self.transitions + self.references + len(self.differences)
+
 
 class Verifier:
     """Verifies recomputes one after the other, in any order.

@@ -125,16 +125,27 @@ def _verify(options: argparse.Namespace) -> int:
     if options.json:
         write_text(json_text(asdict(found)))
     else:
-        write_tables(*_verified(found))
-    return 1 if found.differences else 0
+        nothing = [] if found.compared else [_nothing_verified(location.name, options)]
+        write_tables(*nothing, *_verified(found))
+    return 0 if found.compared and not found.differences else 1
+
+
+def _nothing_verified(store: str, options: argparse.Namespace) -> str:
+    """Return the message on a store without anything that can be verified."""
+    ranged = " in this time range" if (options.since, options.until) != (None, None) else ""
+    return f"Nothing that can be verified is on record{ranged} in the store {printable(store)}."
 
 
 def _verified(found: Verification) -> list[str]:
-    lines = [
-        f"{_many(found.recomputes, 'recompute')} of model groups: {_many(found.deployments, 'verdict')},"
-        f" {_many(found.transitions, 'transition')} and {_many(found.references, 'reference')} computed again,"
-        f" {_many(len(found.differences), 'difference') if found.differences else 'no differences'}."
-    ]
+    lines = (
+        []
+        if not found.compared
+        else [
+            f"{_many(found.recomputes, 'recompute')} of model groups: {_many(found.deployments, 'verdict')},"
+            f" {_many(found.transitions, 'transition')} and {_many(found.references, 'reference')} computed again,"
+            f" {_many(len(found.differences), 'difference') if found.differences else 'no differences'}."
+        ]
+    )
     if found.without_inputs:
         lines.append(f"Without inputs on record (any more): {_many(found.without_inputs, 'transition')}.")
     if found.unreadable:

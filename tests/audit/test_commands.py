@@ -220,6 +220,10 @@ def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path
     assert "transition d: on record" in told
     assert main(["audit", "verify", "--store", f"sqlite:///{copy}", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["differences"]
+    never = ("--since", "2001-01-01", "--until", "2001-01-02")
+    none = " ".join(said(capsys, story, "audit", "verify", *never, status=1).split())
+    assert none.startswith("Nothing that can be verified is on record in this time range in the store")
+    assert "no differences" not in none
 
 
 def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
