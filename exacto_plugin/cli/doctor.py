@@ -143,10 +143,9 @@ def _metrics(status: Plain) -> Finding:
     if found is None:
         return Finding("metrics", "note", "the proxy does not tell")
     if not found:
-        hint = (
-            "pip install prometheus_client beside the proxy, then add prometheus to litellm_settings.callbacks; or set "
-            "OpenTelemetry up"
-        )
+        # A proxy of an earlier version does not tell whether the module is there.
+        first = "" if status.get("prometheus_client") else "pip install prometheus_client beside the proxy, then "
+        hint = f"{first}add prometheus to litellm_settings.callbacks; or set OpenTelemetry up"
         return Finding("metrics", "note", f"not exported: {hint}")
     return Finding("metrics", "ok", ", ".join(found))
 

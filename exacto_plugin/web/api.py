@@ -122,6 +122,7 @@ def _status(runtime: Runtime) -> dict[str, Any]:
         "version": __version__,
         "litellm": runtime.context.features.litellm_version,
         "metrics": exporters(runtime.mirror_files),
+        "prometheus_client": find_spec("prometheus_client") is not None,
         "snapshot": snapshot.id,
         "at": snapshot.at,
         "mode": settings.mode.value,

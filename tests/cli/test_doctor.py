@@ -106,6 +106,11 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ({"sharing": {"role": "local", "exchange": "redis", "workers": 3}}, "problem", "does not answer"),
         ({"features": {"rescue": {"on": False, "reason": "no hook", "remedy": "upgrade"}}}, "note", "rescue: no hook"),
         ({"metrics": []}, "note", "not exported: pip install prometheus_client beside the proxy"),
+        (
+            {"metrics": [], "prometheus_client": True},
+            "note",
+            "not exported: add prometheus to litellm_settings.callbacks",
+        ),
         ({"faults": {"score": 3}}, "problem", "score 3"),
         ({"mode": "observe"}, "note", "not applied"),
         ({"apply_share": 0.1}, "note", "apply to 10.0 % of the conversations"),
