@@ -102,8 +102,8 @@ class VerbParser(WrappingParser):
 
 _EPILOG: Final = """\
 where to look:
-  --url PROXY, or EXACTO_URL      a running proxy; the key of an administrator is
-                                  in EXACTO_API_KEY or LITELLM_MASTER_KEY
+  --url PROXY, or EXACTO_URL      a running proxy; the key of an administrator
+                                  is in EXACTO_API_KEY or LITELLM_MASTER_KEY
   --config FILE, --store URL      the records, also while the proxy is down:
                                   tiers, why, audit, report, bundle, publish
 

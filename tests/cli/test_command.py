@@ -317,6 +317,16 @@ def test_every_verb_has_help_with_examples(
     assert any(f"exacto {verb}" in line for line in examples)
 
 
+def test_the_help_of_the_command_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a verb too."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 LIGHT = ("tiers", "why", "audit", "report", "override", "doctor", "check-config", "init", "demo")
 
 
