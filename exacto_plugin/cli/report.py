@@ -163,13 +163,22 @@ def _bounds(found: Mapping[str, float]) -> tuple[float, float, float]:
 def _counts(found: Mapping[str, float]) -> str:
     value, low, high = _bounds(found)
     digits = 0 if max(map(abs, (value, low, high))) >= _WHOLE else 1
-    return f"{value:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+    return _interval(*(f"{one:,.{digits}f}" for one in (value, low, high)))
 
 
 def _money(found: Mapping[str, float]) -> str:
     value, low, high = _bounds(found)
-    return f"{money(value)} ({money(low)} to {money(high)})"
+    return _interval(money(value), money(low), money(high))
 
 
 def _percents(found: Mapping[str, float]) -> str:
-    return f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
+    return _interval(percent(found["value"]), percent(found["low"]), percent(found["high"]))
+
+
+def _interval(value: str, low: str, high: str) -> str:
+    """Return a number with its interval; alone where the ends read as the number.
+
+    >>> _interval("$0.18", "$0.17", "$0.19"), _interval("$0.18", "$0.18", "$0.18")
+    ('$0.18 ($0.17 to $0.19)', '$0.18')
+    """
+    return value if value == low == high else f"{value} ({low} to {high})"

@@ -18,6 +18,7 @@ from exacto_plugin.audit.formatting import moment, observed_words
 from exacto_plugin.audit.verify import Verification
 from exacto_plugin.cli import override, source
 from exacto_plugin.cli.audit import _verified, _what
+from exacto_plugin.cli.report import _money
 from exacto_plugin.cli.command import main
 from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
@@ -260,6 +261,12 @@ def test_a_report_breaks_no_interval(
     assert all(line.count("(") == line.count(")") for line in table.splitlines())
     assert max(map(len, told.splitlines())) <= int(columns)
     assert "\n\n\n" not in told
+
+
+def test_an_interval_without_width_is_left_out() -> None:
+    """Its ends say nothing that the number does not."""
+    assert _money({"value": 0.18, "low": 0.18, "high": 0.18}) == "$0.18"
+    assert _money({"value": 0.18, "low": 0.17, "high": 0.19}) == "$0.18 ($0.17 to $0.19)"
 
 
 def test_one_of_each_is_counted_as_one() -> None:
