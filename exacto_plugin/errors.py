@@ -3,8 +3,7 @@
     ExactoError
     ├── SettingsError     the operator's configuration: the start is stopped
     ├── StoreError        a store cannot be read or written: never on a request's path
-    ├── UnknownNameError  no model group or deployment has the name; the message suggests one
-    └── AmbiguousNameError  several deployments have the name; the message lists them
+    └── UnknownNameError  no model group or deployment has the name; the message suggests one
 
 Only errors that a caller has to distinguish are defined here. The plugin's own faults are not among them: on a
 request's path they are counted and LiteLLM's own choice applies.
@@ -23,10 +22,6 @@ class SettingsError(ExactoError):
 
 class StoreError(ExactoError):
     """A store could not be read or written."""
-
-
-class AmbiguousNameError(ExactoError):
-    """Several deployments have this name; the message lists them."""
 
 
 class UnknownNameError(ExactoError):

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.errors import AmbiguousNameError, UnknownNameError
+from exacto_plugin.errors import ExactoError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -77,11 +77,11 @@ def resolve_deployment(name: str, known: Sequence[KnownDeployment], model_group:
 
     Raises:
         UnknownNameError: as ``resolve_deployments``.
-        AmbiguousNameError: it means several.
+        ExactoError: it means several; the message lists them.
     """
     keys = resolve_deployments(name, known, model_group)
     if len(keys) > 1:
-        raise AmbiguousNameError(f"{name!r} means {', '.join(keys)}; name one of them")
+        raise ExactoError(f"{name!r} means {', '.join(keys)}; name one of them")
     return keys[0]
 
 

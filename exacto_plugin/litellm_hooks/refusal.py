@@ -159,7 +159,7 @@ def _shown_value(filter_: Filter) -> str:
     if filter_.name == "zdr":
         return "true (of deployments that declare model_info.zdr: true)"
     if filter_.name == "data_collection":
-        return f"{list(filter_.value)!r} (of deployments that declare model_info.data_collection: deny)"  # type: ignore[arg-type]
+        return f"{list(filter_.value)!r} (of deployments that declare model_info.data_collection: deny)"
     told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
     return repr(told)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployment
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, OverrideAction
-from exacto_plugin.errors import AmbiguousNameError, UnknownNameError
+from exacto_plugin.errors import ExactoError, UnknownNameError
 from exacto_plugin.litellm_hooks.runtime.overrides import UnknownDeploymentError
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ class OverrideRequests:
         return {"overrides": [self._view(one) for one in done.words], "kept": done.kept}
 
     def _meant(self, name: str, model_group: str | None) -> str:
-        """Return the key that a name means, as ``exacto override`` does; a name of LiteLLM's as it is."""
+        """Return the key that a name means.
+
+        An id of LiteLLM's, which the service knows, is returned as it is.
+        """
         known = [
             KnownDeployment(group, one.key, one.provider)
             for group, candidates in self._service.known().items()
@@ -98,7 +101,7 @@ class OverrideRequests:
             return resolve_deployment(name, known, model_group)
         except UnknownNameError:
             return name
-        except AmbiguousNameError as error:
+        except ExactoError as error:
             raise HTTPException(422, str(error)) from None
 
     def _view(self, override: Override) -> dict[str, Any]:

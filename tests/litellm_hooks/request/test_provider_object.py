@@ -11,7 +11,7 @@ from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
 from exacto_plugin.litellm_hooks.deployments.parameters import sent_parameters, supported_parameters
 from exacto_plugin.litellm_hooks.faults import FaultReporter
-from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, _shown_value
 from exacto_plugin.litellm_hooks.request.call_details import offers_tools
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults, caller_hard_filter
 from exacto_plugin.litellm_hooks.request.policy import policy_of
@@ -239,3 +239,10 @@ def test_which_parameters_litellm_knows() -> None:
     assert {"tools", "seed", "max_tokens", "structured_outputs"} <= supported_parameters({"model": "openai/kimi"})
     assert "seed" not in supported_parameters({"model": "deepinfra/moonshotai/Kimi-K2-Instruct"})
     assert supported_parameters({"model": "nonsense"}) == frozenset()
+
+
+@pytest.mark.parametrize(("name", "value"), [("data_collection", "deny"), ("zdr", "true")])
+def test_a_refusal_tells_the_declaration_that_is_needed(name: str, value: str) -> None:
+    """A property that no deployment declares is a declaration away."""
+    told = _shown_value(Filter(name, (value,)))
+    assert told.endswith(f"(of deployments that declare model_info.{name}: {value})")
