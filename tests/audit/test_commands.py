@@ -18,8 +18,8 @@ from exacto_plugin.audit.formatting import moment, observed_words
 from exacto_plugin.audit.verify import Verification
 from exacto_plugin.cli import override, source
 from exacto_plugin.cli.audit import _verified, _what
-from exacto_plugin.cli.report import _money
 from exacto_plugin.cli.command import main
+from exacto_plugin.cli.report import _money
 from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.location import location_of_url
