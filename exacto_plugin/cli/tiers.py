@@ -65,7 +65,7 @@ def add_tiers(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         choices=list(_OF_WORD),
         metavar="TIER",
-        help=f"status 1 when a deployment has this tier, for scripts: {', '.join(Tier)}",
+        help=f"status 1 when a deployment has this tier, for scripts: {', '.join(_OF_WORD)}",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_source_options(parser)

@@ -327,6 +327,14 @@ def test_the_help_of_the_command_fits_80_columns(
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
+def test_the_help_names_every_word_of_fail_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the message on another word does."""
+    with pytest.raises(SystemExit):
+        main(["tiers", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "verified_good, insufficient_data, deranked, good, undecided" in told
+
+
 LIGHT = ("tiers", "why", "audit", "report", "override", "doctor", "check-config", "init", "demo")
 
 
