@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CORE = "exacto_plugin.core"
 CHAIN = (
-    {"wire", "lazy"},
+    {"wire", "lazy", "text_beginnings"},
     {"model"},
     {"routing.policy", "routing.overrides", "scoring.evaluator", "windows.windows", "stats.peers"},
     {"tiers.columns"},

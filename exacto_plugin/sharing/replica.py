@@ -79,10 +79,10 @@ class Replica:
 
     @property
     def next_recompute_at(self) -> float:
-        """UTC seconds of the next recompute, counted from when this process put the result in force.
+        """UTC seconds of the next recompute.
 
-        A leader that continues an older result makes its first one a whole interval later. A follower that started
-        after its leader's last result expects the next one too late.
+        Counted from when this process put the result in force. A leader that continues an older result makes its first
+        one a whole interval later. A follower that started after its leader's last result expects the next too late.
         """
         overdue_s = self.intervals.overdue_after_s if self.role is Role.LOCAL else 0.0
         return self._result.at + self.intervals.recompute_s + overdue_s

@@ -10,7 +10,7 @@ from tests.support.source_tree import PACKAGE, ROOT, modules
 _CORE: Final = frozenset(
     f"core/{name}"
     for name in (
-        *("wire", "lazy", "model", "decision", "codec", "views"),
+        *("wire", "lazy", "text_beginnings", "model", "decision", "codec", "views"),
         *("stats", "windows", "scoring", "routing", "tiers", "engine"),
     )
 )
@@ -64,6 +64,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "at_exit": frozenset(),
     "core/wire": frozenset(),
     "core/lazy": frozenset(),
+    "core/text_beginnings": frozenset(),
     "core/steps": frozenset({"core/wire"}),
     "core/pace": frozenset({"core/wire"}),
     "core/flaw_kinds": frozenset(),
@@ -71,7 +72,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "core/decision": frozenset({"core/model"}),
     "core/stats": frozenset(),
     "core/windows": frozenset({"core/wire", "core/pace", "core/model", "core/stats"}),
-    "core/scoring": frozenset({"core/wire", "core/lazy", "core/model"}),
+    "core/scoring": frozenset({"core/wire", "core/lazy", "core/text_beginnings", "core/model"}),
     "core/routing": frozenset({"core/wire", "core/lazy", "core/pace", "core/model", "core/decision"}),
     "core/tiers": frozenset({"core/wire", "core/steps", "core/lazy", "core/model", "core/stats", "core/windows"}),
     "core/engine": frozenset(

@@ -118,11 +118,6 @@ class ConversationAffinity:
         # Where that is unknown a pointer binds: a turn that stays is never wrong.
         return not asked or self.faults.guard("affinity", lambda: any(map(stores_responses, asked)), True)
 
-    @property
-    def is_shared(self) -> bool:
-        """True while other processes may know a conversation."""
-        return self._shared.conversations is not None
-
     @fail_open("affinity")
     async def look_up(self, state: RequestState) -> None:
         """Look up the request's conversation in other processes, if it is unknown here.

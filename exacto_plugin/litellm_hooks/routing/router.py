@@ -134,10 +134,8 @@ class Routing:
         self._guard(lambda: self._affinity.identify(state, group, kwargs, metadata_of(kwargs), messages))
         state.affinity.in_share = self._in_share(group, state)
         self.failover.start_series(state, group, kwargs.get(SUFFIXES_KEY))
-        if self._affinity.is_shared:
-            await self._affinity.look_up(state)
-        if state.affinity.provider_state is not None:
-            await self._affinity.require_available(state, group, healthy)
+        await self._affinity.look_up(state)
+        await self._affinity.require_available(state, group, healthy)
         if state.routing.policy.preferences:
             self._engine.watch(group, self._context.clock())
         has_filters = state.routing.policy.filters or self._context.settings.model_groups

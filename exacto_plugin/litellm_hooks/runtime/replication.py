@@ -149,10 +149,10 @@ class Replication:
             await self._recomputer.recompute_timed()
 
     def next_recompute_at(self) -> float | None:
-        """Return when the next verdicts are due, UTC seconds; None before the timer runs and a first snapshot is there.
+        """Return when the next verdicts are due, UTC seconds.
 
-        A restart continues older verdicts and makes its first ones a whole interval after its start. Followers go by
-        their leader's last result, unless that is late.
+        None before the timer runs or a first snapshot is there. A restart continues older verdicts and makes its first
+        ones a whole interval after its start. Followers go by their leader's last result, unless that is late.
         """
         at, interval_s = self._engine.snapshot.at, self._context.settings.tiers.recompute_interval_s
         if self._begun_at is None:
@@ -164,7 +164,10 @@ class Replication:
         return by_leader if replica.role is Role.FOLLOWER and by_leader > now else replica.next_recompute_at
 
     def status(self) -> dict[str, Any]:
-        """Return role, exchange and lag, and the workers that the verdicts in force counted, for people."""
+        """Return role, exchange and lag, for people.
+
+        ``workers``: those that the verdicts in force were divided among; None before the first.
+        """
         replica = self.replica
         if replica is None:
             return {"role": SINGLE_PROCESS, "exchange": None, "worker": self.worker}

@@ -112,8 +112,7 @@ class ResponseScorer:
             self._samples.note_limit(sample, attempt.candidate, limit)
         bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
         guard = self._context.faults.guard
-        if attempt.conversation:
-            guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
+        guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = request_outcome(answer, tools, outcome, attribution)
         self._put_on_span(kwargs, attempt.verdict, attribution)
         attempt.cost = cost_in(kwargs) if attempt.cost is None else attempt.cost
