@@ -30,7 +30,7 @@ COMMANDS: dict[str, Sequence[Sequence[str]]] = {
     "refusals": [[]],
     "sharing": [[]],
     "store": [["--only", "size", "--days", "30"], ["--only", "overhead"]],
-    "memory": [[]],
+    "memory": [["--idle-minutes", "50"]],
     "page": [[]],
     "end_to_end": [[]],
     "request_path": [[]],
