@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -171,7 +172,11 @@ def test_a_command_ends_with_its_starter(ending: signal.Signals, tmp_path: Path)
         pids = _pids(tmp_path / "pids")
         starter.send_signal(ending)
         starter.wait()
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=30)
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    _, alive = psutil.wait_procs(found, timeout=30)
     assert alive == []
 
 

@@ -70,7 +70,8 @@ class _Pair:
 class PairedAnswers:
     """The pairs of all deployments of one process.
 
-    Pairs may be added in one thread while another one reads.
+    Pairs may be added in one thread while another one reads, from copies: a copy is made in one step, while a tuple is
+    not, because the garbage collector may run between its items, and other threads with it.
 
     >>> from exacto_plugin.core.model import DeploymentKey
     >>> pairs = PairedAnswers()
@@ -104,7 +105,7 @@ class PairedAnswers:
     def of(self, model_group: str, deployment: DeploymentKey) -> list[PairView]:
         """Return a deployment compared with others, of ``LEAST_PAIRS`` requests and more."""
         found = []
-        for (group, first, second), pair in tuple(self._pairs.items()):
+        for (group, first, second), pair in self._pairs.copy().items():
             if group == model_group and deployment in (first, second) and len(pair.valid) >= LEAST_PAIRS:
                 is_first = deployment == first
                 found.append(_view(pair, second if is_first else first, is_first=is_first))
@@ -117,10 +118,10 @@ class PairedAnswers:
 
 
 def _view(pair: _Pair, other: DeploymentKey, *, is_first: bool) -> PairView:
-    more = [-one if is_first else one for one in tuple(pair.differences)]
+    more = [-one if is_first else one for one in pair.differences.copy()]
     offset = median_low(more) if len(more) >= LEAST_PAIRS else None
     share = None if offset is None else more.count(offset) / len(more)
-    valid = tuple(pair.valid)
+    valid = pair.valid.copy()
     shares = [sum(one[place] for one in valid) / len(valid) for place in (0, 1)]
     own, others = shares if is_first else reversed(shares)
     return PairView(other, len(valid), len(more), offset, share, own, others)

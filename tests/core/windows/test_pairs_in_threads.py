@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -53,3 +54,31 @@ def test_reading_meets_no_error() -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_collection_of_garbage_meets_no_error() -> None:
+    """It may run wherever an object is made, and other threads with it: here a new pair is added each time."""
+    pairs, made = PairedAnswers(), 0
+    own = PairedAnswer(DeploymentKey("a"), 100, True)
+
+    def add(phase: str, _info: dict[str, int]) -> None:
+        nonlocal made
+        if phase == "start":
+            pairs.add("kimi", own, PairedAnswer(DeploymentKey(f"b{made}"), 112, True))
+            made += 1
+
+    for number in range(OTHERS):
+        pairs.add("kimi", own, PairedAnswer(DeploymentKey(f"known{number}"), 112, True))
+    # Python makes no new tuples of two as long as it has freed ones.
+    held = [(number, number) for number in range(3000)]
+    before = gc.get_threshold()
+    gc.callbacks.append(add)
+    gc.set_threshold(1)
+    try:
+        for _ in range(READS):
+            pairs.of("kimi", own.deployment)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(add)
+    assert held
+    assert made
