@@ -12,7 +12,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.color import ColorSystem
 from rich.console import Console
@@ -23,7 +23,7 @@ from rich.text import Text
 from exacto_plugin.terminal import encodable, printable, printable_text, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import TextIO
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
@@ -62,11 +62,10 @@ class DataTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as a table, or as lists where the console is too narrow."""
-        gaps = 2 * (len(self.columns) - 1) if self.box is None else 3 * len(self.columns) + 1
-        if self.box is None and self.columns:
-            # rich adds both paddings to the least width of a column, also where an edge has none.
-            gaps += sum(column.min_width is not None for column in (self.columns[0], self.columns[-1]))
-        if not self.rows or sum(map(_needed, self.columns)) + gaps <= options.max_width:
+        edges = 2 * (len(self.columns) - 1) if self.box is None else 3 * len(self.columns) + 1
+        widths = _widths([_extent(one) for one in self.columns], options.max_width - edges)
+        if not self.rows or widths is not None:
+            self._fix(widths or [])
             yield from super().__rich_console__(console, options)
             return
         if self.title:
@@ -81,11 +80,61 @@ class DataTable(Table):
                 cells.add_row(f"  {column.header}", list(column.cells)[row])
             yield cells
 
+    def _fix(self, widths: Sequence[int]) -> None:
+        """Set the columns' widths.
 
-def _needed(column: Column) -> int:
-    """Return the least columns in which every cell of a table's column is whole."""
-    widest = max(Measurement.get(_MEASURING, _MEASURING.options, one).maximum for one in (column.header, *column.cells))
-    return widest if column.no_wrap else min(widest, column.min_width or _FOLDED)
+        Those that rich finds by itself can add up to more than there is room for; it cuts the lines off then.
+        """
+        edges = (0, len(widths) - 1) if self.box is None else ()
+        for at, (column, width) in enumerate(zip(self.columns, widths, strict=False)):
+            # rich adds both paddings to a column's width, also where an edge has none.
+            column.width = width - edges.count(at)
+            if not column.no_wrap:
+                column.overflow = "fold"
+
+
+class _Extent(NamedTuple):
+    """Columns of a terminal that a table's column can take."""
+
+    least: int
+    """Every cell is whole in it, folded where it may be."""
+    words: int
+    """No word is folded."""
+    widest: int
+    """Nothing is wrapped."""
+
+
+def _extent(column: Column) -> _Extent:
+    cells = [Measurement.get(_MEASURING, _MEASURING.options, one) for one in (column.header, *column.cells)]
+    words, widest = (max(getattr(one, name) for one in cells) for name in ("minimum", "maximum"))
+    if column.no_wrap:
+        return _Extent(widest, widest, widest)
+    least = min(widest, column.min_width or _FOLDED)
+    return _Extent(least, max(least, words), widest)
+
+
+def _widths(extents: Sequence[_Extent], room: int) -> list[int] | None:
+    """Return the width of each column; None where there is no room for the least ones.
+
+    What is left goes to words that would be folded, then to cells that would be wrapped; those that need the least
+    more come first, so that few are.
+
+    >>> _widths([_Extent(10, 17, 20), _Extent(4, 4, 4), _Extent(10, 12, 60)], 54)
+    [20, 4, 30]
+    >>> _widths([_Extent(10, 17, 20), _Extent(4, 4, 4), _Extent(10, 12, 60)], 23) is None
+    True
+    """
+    widths = [one.least for one in extents]
+    left = room - sum(widths)
+    if left < 0:
+        return None
+    for aims in ([one.words for one in extents], [one.widest for one in extents]):
+        wanted = sorted((aim - width, at) for at, (aim, width) in enumerate(zip(aims, widths, strict=True)))
+        for number, (more, at) in enumerate(wanted):
+            given = min(more, left // (len(wanted) - number))
+            widths[at] += given
+            left -= given
+    return widths
 
 
 _MEASURING: Final = Console(file=StringIO(), width=10_000, color_system=None, markup=False, emoji=False)

@@ -172,8 +172,11 @@ def _recompute(status: Plain, models: Plain, now: float) -> Finding:
     if not models["at"]:
         return Finding("verdicts", "note", f"no recompute yet{following}")
     age = now - models["at"]
-    late = age > 3 * interval
-    return Finding("verdicts", "problem" if late else "ok", f"made {duration(age)} ago{following}")
+    state = "ok"
+    if age > 3 * interval:
+        # Old ones with the next ahead are those of before a restart; a recompute that fails is among the faults.
+        state = "note" if due is not None and due > now else "problem"
+    return Finding("verdicts", state, f"made {duration(age)} ago{following}")
 
 
 def _group_names(models: Plain) -> list[str]:
@@ -195,7 +198,8 @@ def _progress(model_group: str, models: Plain, now: float) -> dict[str, Any]:
     # Answers are counted all the time, but read by a recompute only.
     when = "" if due is None else f"; the first is due {'now' if due <= now else f'in {duration(due - now)}'}"
     why = f"no verdict yet{when}"
-    first = {"tier": Tier.INSUFFICIENT_DATA.value, "why": why, "samples": None, "needed": None, "verdict_in_s": None}
+    unknown = dict.fromkeys(("samples", "needed", "measured_s", "verdict_in_s"))
+    first = {"tier": Tier.INSUFFICIENT_DATA.value, "why": why, **unknown}
     deployments += [{"deployment": name, **first} for name in waiting]
     return {"model_group": model_group, "deployments": deployments}
 
@@ -209,14 +213,14 @@ def _needs(one: Plain, due: float | None, now: float) -> dict[str, Any]:
     calls = (one["signals"].get(Signal.TOOL_CALL_SUCCESS) or {"samples": 0})["samples"]
     few = next((r for r in one["reasons"] if r["code"] == ReasonCode.TOO_FEW_SAMPLES), None)
     if few is None or few["signal"] != Signal.TOOL_CALL_SUCCESS:
-        return {"samples": calls, "needed": None, "verdict_in_s": None}
+        return {"samples": calls, "needed": None, "measured_s": None, "verdict_in_s": None}
     measured = min(now - one["since"] if one["since"] else 0.0, few["window_s"] or float("inf"))
     rate = few["samples"] / measured if measured >= _LEAST_AGE_S else 0.0
     left = max(0.0, few["needed"] - few["samples"])
     wait = left / rate if rate else None
     if wait is not None and due is not None:
         wait = max(wait, due - now)
-    return {"samples": few["samples"], "needed": few["needed"], "verdict_in_s": wait}
+    return {"samples": few["samples"], "needed": few["needed"], "measured_s": measured, "verdict_in_s": wait}
 
 
 def _rendered(findings: Sequence[Sequence[str]], progress: Sequence[Plain]) -> list[RenderableType]:
@@ -248,4 +252,8 @@ def _wait(one: Plain) -> str:
         return f"{one['samples']:,.0f}; {one['why'] or tier_word(one['tier'])}"
     so_far = f"{one['samples']:,.0f} of {one['needed']:,} answers"
     wait = one["verdict_in_s"]
-    return so_far if wait is None else f"{so_far}; at the rate so far, a verdict after about {duration(wait)}"
+    if wait is None:
+        return so_far
+    return (
+        f"{so_far}; at the mean rate of the last {duration(one['measured_s'])}, a verdict after about {duration(wait)}"
+    )

@@ -27,7 +27,7 @@ _WEEK_S = 7 * 86_400.0
 _WHOLE = 1_000
 """Numbers of calls from which they are told without decimals."""
 
-_WHAT, _LEAST_WHAT = 24, 11
+_WHAT, _LEAST_WHAT = 24, 14
 """Columns of a line's name beside intervals in the same line, and at least."""
 
 _METHOD = (
@@ -41,7 +41,9 @@ _METHOD = (
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--model", action="extend", nargs="+", metavar="GROUP", help="only these model groups")
-    parser.add_argument("--since", type=time_of, metavar="TIME", help=f"{TIMES}; default: a week ago")
+    parser.add_argument(
+        "--since", type=time_of, metavar="TIME", help=f"{TIMES}; default: a week ago; whole hours count"
+    )
     parser.add_argument("--until", type=time_of, metavar="TIME", help="as --since; default: now; whole hours count")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_source_options(parser)
@@ -117,26 +119,26 @@ def _table(group: Mapping[str, Any]) -> PlainTable:
 def _effect(group: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return what is told, without tiers, with them, and the difference."""
     applied = group["applied"]
-    would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
-    rows = [(f"share of picks {would}", "", _percents(group["changed"]), "")]
+    moved = "picks sent elsewhere" if applied >= 1 else "picks that would go elsewhere"
+    rows = [(moved, "", _percents(group["changed"]), "")]
     if 0 < applied < 1:
-        rows.append(("share of picks that tiers applied to", "", percent(applied), ""))
+        rows.append(("picks with tiers applied", "", percent(applied), ""))
     bad = group["bad"]
     rows.append(("expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["difference"])))
     if 0 < applied < 1:
-        rows.append(("saved so far, where tiers applied", "", "", _counts(bad["saved"])))
+        rows.append(("bad calls saved so far", "", "", _counts(bad["saved"])))
     spend = group["spend_usd"]
     if spend is not None:
         rows.append(("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["difference"])))
     probes, rescue = group["probes"], group["rescue"]
     if probes["requests"]:
         many = f"{probes['requests']:,.0f} probes"
-        rows.append((f"of them by {many}", "", "", _counts(probes["bad"])))
+        rows.append((f"bad calls of {many}", "", "", _counts(probes["bad"])))
         if probes["extra_usd"] is not None:
-            rows.append((f"spend by {many}", "", "", _money(probes["extra_usd"])))
+            rows.append((f"spend of {many}", "", "", _money(probes["extra_usd"])))
     if rescue["asked"]:
-        rows.append(("bad answers that were retried (rescue)", "", f"{rescue['asked']:,.0f}", ""))
-        rows.append(("retries that gave a better answer", "", f"{rescue['rescued']:,.0f}", money(rescue["extra_usd"])))
+        rows.append(("rescue: answers retried", "", f"{rescue['asked']:,.0f}", ""))
+        rows.append(("rescue: better answers", "", f"{rescue['rescued']:,.0f}", money(rescue["extra_usd"])))
     return rows
 
 

@@ -89,7 +89,7 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert "leader through store, 2 workers" in text
     assert "scored since the start (chat: 4 of 5)" in text
     assert "made 1 min 40 s ago; the next is due in 3 min 20 s" in text
-    assert "novita 40 of 100 answers; at the rate so far, a verdict after about 20 min" in text
+    assert "novita 40 of 100 answers; at the mean rate of the last 13 min 20 s, a verdict after about 20 min" in text
     assert "own 140; verified good" in text
     assert "new no verdict yet; the first is due in 3 min 20 s" in text, "no number, as none is known"
 
@@ -145,6 +145,8 @@ def test_verdicts_that_do_not_come(proxy: dict[str, Any], capsys: pytest.Capture
     """None for three intervals is a problem; none yet is none."""
     proxy["models"] |= {"at": NOW - 1000.0, "next_recompute_at": NOW - 700.0}
     assert "problem verdicts made 16 min 40 s ago; the next is due now" in told(capsys, 1)
+    proxy["models"] |= {"at": NOW - 30_000.0, "next_recompute_at": NOW + 60.0}
+    assert "note verdicts made 8 h 20 min ago; the next is due in 1 min" in told(capsys, 0), "of before a restart"
     proxy["models"] |= {"at": 0.0, "next_recompute_at": NOW + 60.0}
     assert "note verdicts no recompute yet; the next is due in 1 min" in told(capsys, 0)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.table import Table
 
 from exacto_plugin.cli.command import main
@@ -66,6 +70,48 @@ def test_a_number_and_its_unit_are_not_torn(width: int) -> None:
     told = render_tables(table, "of them 12.5 % are bad, and 3 % of those are bad twice", width=width)
     for number in ("79.4 %", "97.86 %", "12.5 %", "3 %"):
         assert number in told
+
+
+WORDS = st.lists(
+    st.sampled_from(["a", "95.44 %", "data", "insufficient", "moonshot-ai-turbo", "\u795e"]), min_size=1, max_size=9
+)
+
+
+@given(
+    rows=st.integers(1, 5).flatmap(
+        lambda columns: st.lists(st.lists(WORDS, min_size=columns, max_size=columns), min_size=1, max_size=3)
+    ),
+    least=st.lists(st.none() | st.integers(1, 20), min_size=5, max_size=5),
+    whole=st.lists(st.booleans(), min_size=5, max_size=5),
+    width=st.integers(50, 100),
+)
+def test_no_character_is_lost(
+    rows: list[list[list[str]]], least: list[int | None], whole: list[bool], width: int
+) -> None:
+    """Whatever the cells and the least widths are, and however columns and gaps add up."""
+    table = PlainTable()
+    for at in range(len(rows[0])):
+        # A short whole column, as numbers are; a long one would not fit in any way.
+        table.add_column(f"c{at}", min_width=least[at], no_wrap=whole[at] and all(len(row[at]) == 1 for row in rows))
+    for row in rows:
+        table.add_row(*(" ".join(cell) for cell in row))
+    told = render_tables(table, width=width)
+    assert max(cell_len(line) for line in told.splitlines()) <= width
+    cells = Counter("".join(word for row in rows for cell in row for word in cell))
+    assert not cells - Counter(told) - Counter({" ": cells.total()})
+
+
+def test_the_word_of_a_threshold_in_tiers() -> None:
+    """The table of ``exacto tiers`` at 80 columns lost per cent signs where columns and their least widths added up."""
+    table = PlainTable()
+    table.add_column("deployment", overflow="fold", min_width=10)
+    table.add_column("tier", min_width=12)
+    for name in ("for", "success", "calls"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", overflow="fold", min_width=16)
+    table.add_row("moonshot-ai-turbo", "insufficient data", "1 min 7 s", "100.0 %", "143", "threshold 95.44 %")
+    for width in range(60, 100):
+        assert render_tables(table, width=width).count("%") == 2
 
 
 class _Terminal(StringIO):

@@ -73,7 +73,7 @@ def refuse_slow(scenario: Scenario) -> None:
     }
     for name, present in parts.items():
         if present:
-            raise SettingsError(f"--fast: {name} needs single requests; run {scenario.title!r} without --fast")
+            raise SettingsError(f"--fast: {name} needs single requests; run this scenario without --fast")
 
 
 class _Part:
