@@ -6,6 +6,7 @@ A histogram over these bins is a mergeable sketch: the sum of the bins of two re
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def medians(
     cumulative = _cumulative(bins)
     totals = cumulative[-1].astype(np.int64)
     before = cumulative < ((totals + 1) // 2).astype(cumulative.dtype)
-    place = np.add.reduce(before, axis=0, dtype=np.uint8)  # at most BINS - 1
+    place = np.add.reduce(before.view(np.uint8), axis=0, dtype=np.uint8)  # at most BINS - 1
     kind, row = np.arange(len(bins))[:, np.newaxis], np.arange(rows)
     below, inside = cumulative[place, kind, row].astype(np.int64), bins[kind, place, row].astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -120,13 +121,14 @@ def _cumulative(bins: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.i
     """Compute running sums over the middle axis of ``[kind, bin, row]``.
 
     The result is of shape ``[bin, kind, row]``. The sums are added bin by bin in the narrowest type, because
-    ``numpy.cumsum`` along an outer axis takes eight times as long.
+    ``numpy.cumsum`` along an outer axis takes eight times as long; all are converted to it before, in half of the time
+    that converting each one takes.
     """
     most = int(np.add.reduce(bins, axis=1, dtype=_SUM_TYPES.get(bins.dtype, np.int64)).max(initial=0))
     sums = np.empty((bins.shape[1], bins.shape[0], bins.shape[2]), np.promote_types(bins.dtype, narrowest(most)))
-    np.copyto(sums[0], bins[:, 0])
-    for place in range(1, len(sums)):
-        np.add(sums[place - 1], bins[:, place], out=sums[place])
+    np.copyto(sums, bins.swapaxes(0, 1))
+    for before, place in pairwise(sums):
+        np.add(before, place, out=place)
     return sums
 
 
