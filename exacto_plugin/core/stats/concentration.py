@@ -139,7 +139,7 @@ def _without_dilution(of: CallerCounts) -> CallerCounts:
     telling = np.flatnonzero(of.bad.sum(axis=0) > _LOWER_Z**2)
     if not len(telling):
         return of
-    # ``numpy.take``, because its result is contiguous; dividing where a mask tells takes three times as long as dividing.
+    # ``numpy.take``, because its result is contiguous; a division with a mask takes three times as long as one without.
     calls, bad = np.take(of.calls, telling, axis=1), np.take(of.bad, telling, axis=1)
     occurs = calls > 0
     place = len(calls) - (occurs.sum(axis=0) + 2) // 2

@@ -65,16 +65,18 @@ def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -
     ranks = _Ranks(values, mask)
     median = ranks.median()
     spread = np.full(values.shape, np.nan)
-    # Without one value the median has one of few values, so the spread needs few sorts: one per distinct median.
-    todo = ~np.isnan(median)
+    # Without one value the median has one of few values, so the spread needs few sorts: one per distinct median. The
+    # smallest and the largest one are sorted at once, as they are all where the others are odd in number.
+    todo, members = ~np.isnan(median), np.where(mask, values, 0.0)
     while todo.any():
-        pivot = np.where(
-            todo.any(axis=-1), np.take_along_axis(median, todo.argmax(axis=-1)[..., np.newaxis], -1)[..., 0], 0
-        )
-        same = todo & (median == pivot[..., np.newaxis])
-        distance = np.abs(np.where(mask, values, 0.0) - pivot[..., np.newaxis])
-        spread = np.where(same, _Ranks(distance, mask).median(), spread)
-        todo &= ~same
+        least, most = np.where(todo, median, np.inf).min(axis=-1), np.where(todo, median, -np.inf).max(axis=-1)
+        pivots = np.where(todo.any(axis=-1), np.stack([least, most]), 0.0)[..., np.newaxis]
+        distance = np.abs(members - pivots)
+        spreads = _Ranks(distance, np.broadcast_to(mask, distance.shape)).median()
+        for pivot, found in zip(pivots, spreads, strict=True):
+            same = todo & (median == pivot)
+            spread = np.where(same, found, spread)
+            todo &= ~same
     return LeaveOneOut(ranks.count, median, MAD_TO_SD * spread)
 
 

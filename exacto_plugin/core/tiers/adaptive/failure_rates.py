@@ -205,22 +205,25 @@ def _windows(
 
     Windows are those of ``WINDOWS_S``; every caller is limited.
     """
-    lone_key = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
-    lone_account = _has_one_caller(evidence.by_account[:, slots] * member, rule)
-    windows = []
-    for place in range(len(WINDOWS_S)):
-        of_keys = Counts(evidence.weight_calls[place][slots], evidence.weight_bad[place][slots])
-        of_accounts = Counts(evidence.account_calls[place][slots], evidence.account_bad[place][slots])
-        weight = Counts(
-            *(
-                # Accounts are limited, and within each the keys as well: a limit of either kind holds.
-                np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
-                for key, account in zip(of_keys, of_accounts, strict=True)
-            )
+
+    def of_slots(column: Floats) -> Floats:
+        return np.take(column, slots, axis=-1)
+
+    lone_key = _has_one_caller(of_slots(evidence.by_caller) * member, rule)
+    lone_account = _has_one_caller(of_slots(evidence.by_account) * member, rule)
+    pairs = ((evidence.weight_calls, evidence.account_calls), (evidence.weight_bad, evidence.account_bad))
+    weights = Counts(
+        *(
+            # Accounts are limited, and within each the keys as well: a limit of either kind holds.
+            np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
+            for key, account in (map(of_slots, pair) for pair in pairs)
         )
-        windows.append(_limited(evidence.calls[place][slots], evidence.bad[place][slots], weight))
+    )
+    whole = _limited(of_slots(evidence.calls), of_slots(evidence.bad), weights)
+    windows = [Counts(*counts) for counts in zip(*whole, strict=True)]
     # Factors reach back a day only; those of longer windows are the same.
-    own = _limited(evidence.quiet_calls[slots], evidence.quiet_bad[slots], weight)
+    longest = Counts(weights.calls[-1], weights.bad[-1])
+    own = _limited(evidence.quiet_calls[slots], evidence.quiet_bad[slots], longest)
     quiet = Counts(*(np.where(np.isnan(longer), three, longer) for longer, three in zip(own, windows[-1], strict=True)))
     return windows, quiet
 
