@@ -35,7 +35,7 @@ from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.rows import insert_all, reading
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
-from exacto_plugin.text_tables import DataTable, busy, render_tables
+from exacto_plugin.text_tables import DataTable, busy, render_tables, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -105,7 +105,10 @@ def run_ingest(options: argparse.Namespace) -> int:
                     lines.append(made["line"])
                     insert_all(connection, made["records"])
                     kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
-    write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))
+    if options.json:
+        write_text(json_text({"runs": lines}))
+    else:
+        write_tables(*map(_sentence, lines))
     return int(any(line["refused"] for line in lines))
 
 

@@ -19,7 +19,7 @@ from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import json_text, write_text
-from exacto_plugin.text_tables import busy
+from exacto_plugin.text_tables import busy, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         write_text(json_text(made))
         return 0
     Path(options.output).write_text(f"{json_text(made)}\n", encoding="utf-8")
-    write_text("\n".join(_line(one, options.output) for one in made["model_groups"]))
+    write_tables(*(_line(one, options.output) for one in made["model_groups"]))
     return 0
 
 

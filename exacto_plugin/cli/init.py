@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import write_text
-from exacto_plugin.text_tables import busy
+from exacto_plugin.text_tables import busy, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -51,20 +51,20 @@ def run(options: argparse.Namespace) -> int:
     with busy("loading LiteLLM ..."):
         after, notes = initialized(before, str(path))
     if after == before:
-        write_text(f"{path} has the callback and the block already; `exacto check-config {path}` checks them.")
+        write_tables(f"{path} has the callback and the block already; `exacto check-config {path}` checks them.")
         return 0
     diff = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), f"{path} (new)", lineterm="", n=2)
     write_text("\n".join(diff))
-    write_text("\n".join(["", *notes]))
+    write_tables("", *notes)
     if not options.yes:
-        write_text("Nothing is written: add --yes to write it.")
+        write_tables("Nothing is written: add --yes to write it.")
         return 0
     try:
         path.with_name(f"{path.name}.bak").write_text(before, encoding="utf-8")
         path.write_text(after, encoding="utf-8")
     except OSError as error:
         raise ExactoError(f"{path}: cannot be written: {error.strerror}") from None
-    write_text(f"Written; the old file is {path.name}.bak. Next: exacto check-config {path}")
+    write_tables(f"Written; the old file is {path.name}.bak. Next: exacto check-config {path}")
     return 0
 
 

@@ -12,6 +12,7 @@ from exacto_plugin.cli.source import ProxySource
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverrideAction
 from exacto_plugin.errors import UnknownNameError
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
+from exacto_plugin.text_tables import write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +71,10 @@ def run(options: argparse.Namespace) -> int:
         lines.append(f"nothing to reset: {printable(options.deployment)} has no override")
     if not answer["kept"]:
         lines.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
-    write_text(json_text(answer) if options.json else "\n".join(lines))
+    if options.json:
+        write_text(json_text(answer))
+    else:
+        write_tables(*lines)
     return 0
 
 

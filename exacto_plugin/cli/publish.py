@@ -14,8 +14,7 @@ from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.source import add_source_options, location_of, settings_of_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
-from exacto_plugin.terminal import write_text
-from exacto_plugin.text_tables import busy
+from exacto_plugin.text_tables import busy, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     with busy("reading the store ..."), reading(location) as connection:
         rows = [{**row, "week": _day(row["week"])} for row in publication(connection, public)]
     _write(Path(options.directory), rows)
-    write_text(f"{len(rows)} rows, of weeks that ended {allowed.delay_days:g} days ago or before")
+    write_tables(f"{len(rows)} rows, of weeks that ended {allowed.delay_days:g} days ago or before")
     return 0
 
 
