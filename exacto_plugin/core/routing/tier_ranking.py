@@ -23,6 +23,9 @@ _LAST_LEVEL = math.inf
 """Level of deployments without ``order``: they come last.
 LiteLLM ignores them while a deployment with ``order`` is available."""
 
+_MOST_KEPT = 16
+"""Largest number of candidates of which ``led_by`` keeps what it returns: at most 32 tuples of 16 each."""
+
 
 class KnownCandidates(tuple[Candidate, ...]):
     """Candidates of several requests, with their ranking.
@@ -52,6 +55,7 @@ class TierRanking:
     def __init__(self, candidates: Sequence[Candidate], group: GroupSnapshot | None) -> None:
         self.group = group
         self._candidates = candidates
+        self._led: dict[tuple[LiteLLMId, bool], tuple[Ranked, ...]] = {}
 
     @cached_property
     def ids(self) -> tuple[LiteLLMId, ...]:
@@ -100,17 +104,26 @@ class TierRanking:
     def led_by(self, at: Candidate, ranking: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
         """Return a ranking with one of the candidates before all others.
 
-        The lower ranks of ``ranked`` and ``unranked`` are kept: with 64 deployments it takes 9 us, and 167 us anew.
+        What it returns for ``ranked`` and ``unranked`` is kept for up to 16 candidates: with 4 deployments it takes
+        0.4 us, and 2 us built again. Of more candidates the lower ranks are kept: with 64 it takes 9 us, and 167 us
+        anew.
 
         Args:
             at: the candidate that comes first.
             ranking: of the candidates, or another one of them.
         """
         known = self.__dict__
-        if ranking is known.get("ranked"):
-            lower = self._ranked_lower
-        else:
-            lower = self._unranked_lower if ranking is known.get("unranked") else _lowered(ranking)
+        by_tier = ranking is known.get("ranked")
+        if not (by_tier or ranking is known.get("unranked")):
+            return self._led_by(at, _lowered(ranking))
+        led = self._led.get((at.id, by_tier))
+        if led is None:
+            led = self._led_by(at, self._ranked_lower if by_tier else self._unranked_lower)
+            if len(self._candidates) <= _MOST_KEPT:
+                self._led[at.id, by_tier] = led
+        return led
+
+    def _led_by(self, at: Candidate, lower: Sequence[Ranked]) -> tuple[Ranked, ...]:
         return (Ranked(at.id, at.key, 0, self.tiers[at.key]), *[one for one in lower if one.id != at.id])
 
     @cached_property

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +122,13 @@ def test_one_candidate_leads_a_ranking_and_the_others_keep_their_order(
         assert (first.id, first.key, first.rank, first.tier) == (at.id, at.key, 0, ranking.tiers[at.key])
         assert others == [replace(one, rank=one.rank + 1) for one in kept if one.id != at.id]
         assert ranking.led_by(at, tuple(list(kept))) == (first, *others)
+
+
+@pytest.mark.parametrize(("count", "is_kept"), [(16, True), (17, False)])
+def test_what_leads_a_ranking_is_kept_of_few_candidates(count: int, is_kept: bool) -> None:
+    """Of many candidates it is not: there would be as many rankings, each of as many places."""
+    some = [Candidate(LiteLLMId(f"d{number}"), DeploymentKey(f"d{number}")) for number in range(count)]
+    ranking = ranking_of(KnownCandidates(some), None)
+    for own in (ranking.ranked, ranking.unranked):
+        assert (ranking.led_by(some[1], own) is ranking.led_by(some[1], own)) is is_kept
+        assert ranking.led_by(some[1], own) == ranking.led_by(some[1], tuple(list(own)))
