@@ -192,14 +192,20 @@ def _progress(model_group: str, models: Plain, now: float) -> dict[str, Any]:
     due = models.get("next_recompute_at")
     waiting = [one["deployment"] for one in models.get("waiting", ()) if one["model_group"] == model_group]
     deployments = [
-        {"deployment": one["deployment"], "tier": one["tier"], "why": short_reason(one), **_needs(one, due, now)}
+        {
+            "deployment": one["deployment"],
+            "tier": one["tier"],
+            "override": bool(one.get("override")),
+            "why": short_reason(one),
+            **_needs(one, due, now),
+        }
         for one in judged
     ]
     # Answers are counted all the time, but read by a recompute only.
     when = "" if due is None else f"; the first is due {'now' if due <= now else f'in {duration(due - now)}'}"
     why = f"no verdict yet{when}"
     unknown = dict.fromkeys(("samples", "needed", "measured_s", "verdict_in_s"))
-    first = {"tier": Tier.INSUFFICIENT_DATA.value, "why": why, **unknown}
+    first = {"tier": Tier.INSUFFICIENT_DATA.value, "override": False, "why": why, **unknown}
     deployments += [{"deployment": name, **first} for name in waiting]
     return {"model_group": model_group, "deployments": deployments}
 
@@ -247,7 +253,7 @@ def _wait(one: Plain) -> str:
     if one["samples"] is None:
         return str(one["why"])
     if one["tier"] != Tier.INSUFFICIENT_DATA:
-        return f"{one['samples']:,.0f}; {tier_word(one['tier'])}"
+        return f"{one['samples']:,.0f}; {tier_word(one['tier'])}{' by an override' if one['override'] else ''}"
     if one["needed"] is None:
         return f"{one['samples']:,.0f}; {one['why'] or tier_word(one['tier'])}"
     so_far = f"{one['samples']:,.0f} of {one['needed']:,} answers"

@@ -91,7 +91,7 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> list[Rend
     parts: list[RenderableType] = [f"{period}:"]
     for group in found["model_groups"]:
         parts += [
-            heading(f"{group['model_group']}: {group['requests']:,.0f} requests"),
+            heading(f"{group['model_group']}: {group['requests']:,.0f} request{'s' * (group['requests'] != 1)}"),
             _table(group),
             "",
             _deployments(group),

@@ -15,6 +15,7 @@ import numpy as np
 
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.simulate.trace import TIER_NOW
+from exacto_plugin.text_tables import render_tables, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,8 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _MARKS = dict(zip(TIER_NOW, "█▒·", strict=False))
 _COLORS = ("#2e7d32", "#bdbdbd", "#c62828", "#ffffff")
 COLUMNS = 96
-"""Most characters of a chart's width."""
+"""Most characters of a chart's width; fewer where the terminal has not as many."""
+_LEAST_COLUMNS = 12
 
 
 def error_by_hour(result: Result) -> NDArray[np.float64]:
@@ -42,19 +44,23 @@ def text_plot(results: Sequence[Result]) -> str:
 
     The tiers are those of the first repetition, of presets that have tiers.
     """
-    errors = {result.preset: _binned(error_by_hour(result)) for result in results}
-    top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values()) or 1.0
     trace = results[0].trace
-    width = max(len(name) for name in (*errors, *trace.names))
+    width = max(len(name) for name in (*trace.names, *(result.preset for result in results)))
+    room = min(COLUMNS, max(_LEAST_COLUMNS, terminal_width() - width - 1))
+    errors = {result.preset: _binned(error_by_hour(result), room) for result in results}
+    top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values()) or 1.0
     hours = trace.hours / len(next(iter(errors.values())))
-    lines = [f"bad calls over time, full block = {top:.1%}, a character = {hours:g} h"]
+    lines = [render_tables(f"bad calls over time, full block = {top:.1%}, a character = {hours:g} h")]
     for name, values in errors.items():
         heights = [0 if math.isnan(value) else math.ceil(value / top * 8.0 - 1e-9) for value in values]
         lines.append(f"{name:>{width}} {''.join(_BLOCKS[height] for height in heights)}")
     for result in results:
         if result.trace.changes:
-            lines += ["", f"tiers under {result.preset}: █ verified good, ▒ insufficient data, · deranked"]
-            lines += [f"{name:>{width}} {_strip(result, place)}" for place, name in enumerate(trace.names)]
+            lines += [
+                "",
+                render_tables(f"tiers under {result.preset}: █ verified good, ▒ insufficient data, · deranked"),
+            ]
+            lines += [f"{name:>{width}} {_strip(result, place, room)}" for place, name in enumerate(trace.names)]
     return "\n".join(lines)
 
 
@@ -101,14 +107,14 @@ def save_png(results: Sequence[Result], title: str, file: Path) -> None:
         raise ExactoError(f"--plot {file}: {error}") from None
 
 
-def _binned(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _binned(values: NDArray[np.float64], room: int) -> NDArray[np.float64]:
     """Average neighbouring values so that the rest fits the width."""
-    size = math.ceil(len(values) / COLUMNS)
+    size = math.ceil(len(values) / room)
     parts = [values[at : at + size] for at in range(0, len(values), size)]
     return np.array([np.nan if np.isnan(part).all() else np.nanmean(part) for part in parts])
 
 
-def _strip(result: Result, place: int) -> str:
+def _strip(result: Result, place: int, room: int) -> str:
     tiers = result.trace.tiers[:, 0, place]
-    size = math.ceil(len(tiers) / COLUMNS)
+    size = math.ceil(len(tiers) / room)
     return "".join(_MARKS.get(TIER_NOW[tier], " ") for tier in tiers[size - 1 :: size])

@@ -238,3 +238,14 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert named in capsys.readouterr().err
     assert main(["simulate", "hostile-caller", "--fast", "--hours", "1"]) == 2
     assert "hostile.share" in capsys.readouterr().err
+
+
+def test_everything_is_as_wide_as_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The charts too, of which no hour is left out: two share a character."""
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["simulate", "three", "--fast", "--hours", "60", "--reps", "1", "--preset", "adaptive"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert [len(line.split()[1]) for line in lines if line.strip().startswith("host-b")] == [30]

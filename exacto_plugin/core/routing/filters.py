@@ -27,7 +27,8 @@ The word is OpenRouter's."""
 def same_provider(asked: str, provider: str) -> bool:
     """Check that a provider slug means ``provider``; a base slug includes endpoints.
 
-    Case, spaces, underscores and LiteLLM's ``_ai`` ending make no difference: ``Fireworks`` means ``fireworks_ai``.
+    Case and LiteLLM's ``_ai`` ending make no difference, and a space or an underscore is a hyphen: ``Fireworks`` means
+    ``fireworks_ai``.
     """
     wanted, have = plain_provider(asked), plain_provider(provider)
     return wanted == have or have.startswith(f"{wanted}/")
