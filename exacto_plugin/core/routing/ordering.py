@@ -20,6 +20,7 @@ from exacto_plugin.core.model import (
     GroupSnapshot,
     LiteLLMId,
     Mode,
+    ReasonCode,
     Snapshot,
     Sort,
     Tier,
@@ -139,6 +140,27 @@ def _best(ranked: Sequence[Ranked], tried: Collection[LiteLLMId]) -> tuple[tuple
     return best_of(left or ranked), bool(left)
 
 
+def _not_busy(ask: RoutingRequest, ranking: TierRanking, ranked: Sequence[Ranked]) -> tuple[LiteLLMId, ...]:
+    """Return the ids of the best rank without deployments that refuse more; none where only clear outliers are left.
+
+    A refusal (429) costs less than a bad call, so it brings back only what the price of bad calls deranked.
+    """
+    available, others = _best(ranked, (*ask.tried, *(one.id for one in ranked if one.key in ask.busy)))
+    if not others:
+        return ()
+    keys = {one.id: one.key for one in ranked}
+    return tuple(one for one in available if not _is_clear_outlier(ranking, keys[one]))
+
+
+def _is_clear_outlier(ranking: TierRanking, key: DeploymentKey) -> bool:
+    """Check for a deployment that is deranked, and not by the price of bad calls alone."""
+    verdict = ranking.verdicts[key]
+    if verdict is None or verdict.tier is not Tier.DERANKED:
+        return False
+    by_price = any(one.strictness is not None and one.strictness.by_price for one in verdict.reasons)
+    return not by_price or any(one.code is ReasonCode.OVERRIDE for one in verdict.reasons)
+
+
 def _merged_places(ask: RoutingRequest, ranking: TierRanking, draw: Callable[[], float]) -> Mapping[DeploymentKey, int]:
     """Return the rank of each deployment's tier, with merged tiers drawn at random.
 
@@ -220,8 +242,8 @@ def _by_tier(
         pool, fresh = _best(ranked, ask.tried) if ask.tried else (ranking.best, bool(ranked))
     reason = "tried_all" if not fresh else "one_tier" if len(pool) == len(ask.candidates) else "tiers"
     if fresh and ask.busy:
-        available, others = _best(ranked, (*ask.tried, *(one.id for one in ranked if one.key in ask.busy)))
-        pool, reason = (available, "rate_limited") if others and available != pool else (pool, reason)
+        available = _not_busy(ask, ranking, ranked)
+        pool, reason = (available, "rate_limited") if available and available != pool else (pool, reason)
     if ask.mode is Mode.OBSERVE or not ask.in_share:
         observed = "observe" if ask.mode is Mode.OBSERVE else "share"
         return Decision(sort, ranked, ranking.ids, applied=False, reason=observed, preferred=pool)

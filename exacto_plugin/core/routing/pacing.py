@@ -33,6 +33,10 @@ From 0.9 of a limit it is reached again after another 90 s: a refusal in 12 minu
 _FORGOTTEN_DOUBLINGS = 5.0
 """Doublings after which a pace is no limit any more."""
 
+FIRST_PACE = 12.0
+"""Requests a minute at least after a first refusal: few answers in the minute before tell of little demand, not of a
+limit. LiteLLM's own cooldown of 5 s permits as many."""
+
 _LEAST_PACE = 1.0
 """Requests a minute with which a deployment that refuses everything is tried."""
 
@@ -121,8 +125,8 @@ class Pacing:
         paces = self._paces.setdefault(model_group, {})
         pace = paces.get(deployment)
         if pace is None or now - pace.cut_at > _MINUTE_S:
-            half = 0.0 if pace is None else pace.rate / 2.0
-            rate = KEPT * max(count.read(now), half, _LEAST_PACE / KEPT)
+            least = FIRST_PACE if pace is None else max(KEPT * pace.rate / 2.0, _LEAST_PACE)
+            rate = max(KEPT * count.read(now), least)
             pace = paces[deployment] = Pace(rate, now, now, 0.0, now)
         pace.refused_at = max(now, pace.refused_at)
         pace.tokens = min(pace.tokens, -pace.rate * PAUSE_S / _MINUTE_S)

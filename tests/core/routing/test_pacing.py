@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,23 @@ import pytest
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.lazy import LazyMapping
-from exacto_plugin.core.model import Candidate, DeploymentKey, GroupSnapshot, LiteLLMId, Sample, Snapshot, Tier, Verdict
-from exacto_plugin.core.routing.ordering import RoutingRequest
-from exacto_plugin.core.routing.pacing import HOLD_S, PAUSE_S, Pacing, RecentCount
+from exacto_plugin.core.model import (
+    Candidate,
+    DeploymentKey,
+    GroupSnapshot,
+    LiteLLMId,
+    Reason,
+    ReasonCode,
+    Sample,
+    Signal,
+    Snapshot,
+    Tier,
+    Verdict,
+)
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide
+from exacto_plugin.core.routing.pacing import FIRST_PACE, HOLD_S, PAUSE_S, Pacing, RecentCount
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.core.steps import NextStep, StepChoice
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterPreset
@@ -108,6 +122,23 @@ def test_a_deployment_that_refuses_everything_is_tried_once_a_minute() -> None:
     assert sum(at > 1200.0 for at in sent) >= 10
 
 
+def test_a_refusal_after_a_pause_tells_of_little_demand() -> None:
+    """Not of a limit of nothing: the pace is that of LiteLLM's cooldown, and halved by each further refusal."""
+    pacing = Pacing()
+    pacing.note_attempt("g", A, NOW)
+    pacing.note_refusal("g", A, NOW)
+    assert pacing.busy("g", NOW + PAUSE_S) == {A}
+    sent = 0
+    for second in range(60, 120):
+        if A not in pacing.busy("g", NOW + second):
+            pacing.note_attempt("g", A, NOW + second)
+            sent += 1
+    assert sent == pytest.approx(FIRST_PACE, abs=1)
+    pacing.note_refusal("g", A, NOW + 120.0)
+    pacing.note_refusal("g", A, NOW + 181.0)
+    assert pacing._paces["g"][A].rate < FIRST_PACE
+
+
 def test_the_count_of_a_minute() -> None:
     """Of the minute before, the part that lies within 60 seconds counts."""
     count, start = RecentCount(), NOW // 60.0 * 60.0
@@ -156,6 +187,36 @@ def test_a_busy_deployment_is_left_out_while_another_is_left() -> None:
     engine.observe_peers("g", [], NOW + 5.0)
     engine.recompute(NOW + 5.0)
     assert engine.busy("g", NOW + 6.0) == frozenset()
+
+
+def out(*reasons: Reason) -> Verdict:
+    """A deranked deployment."""
+    return Verdict(B, Tier.DERANKED, reasons)
+
+
+BY_PRICE = Reason(
+    ReasonCode.BELOW_THRESHOLD,
+    Signal.TOOL_CALL_SUCCESS,
+    strictness=StepChoice(0.005, 0.03, 0.04, NextStep(0.0025, 0.0, 0.0), by_price=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "pool"),
+    [
+        (Verdict(B, Tier.INSUFFICIENT_DATA), ("b",)),
+        (out(BY_PRICE), ("b",)),
+        (out(replace(BY_PRICE, strictness=None)), ("a",)),
+        (out(Reason(ReasonCode.OVERRIDE), BY_PRICE), ("a",)),
+        (out(), ("a",)),
+    ],
+)
+def test_a_clear_outlier_takes_nothing_from_a_busy_deployment(verdict: Verdict, pool: tuple[str, ...]) -> None:
+    """A refusal costs less than a bad call; what only the price of bad calls deranked comes back."""
+    known = {A: Verdict(A, Tier.VERIFIED_GOOD), B: verdict}
+    snapshot = Snapshot("s", 0.0, {"g": GroupSnapshot("g", known)})
+    ask = RoutingRequest("g", candidates(A, B), Policy(), tools=True, busy=(A,))
+    assert decide(ask, snapshot, lambda: 0.5).pool == pool
 
 
 @pytest.mark.parametrize("preset", [OpenRouterPreset(), AdaptivePreset(AdaptiveParameters(refusal_hold_s=0.0))])

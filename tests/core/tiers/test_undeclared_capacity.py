@@ -107,6 +107,14 @@ def test_what_suspends_nothing(rule: AdaptiveParameters | None, refused: int) ->
     assert learned is (refused > 0 and (rule is None or rule.refusal_hold_s > 0))
 
 
+@pytest.mark.parametrize(("refused", "answered", "learned"), [(1, 0, False), (2, 4, False), (3, 4, True), (1, 5, True)])
+def test_few_refusals_beside_few_answers_tell_no_limit(refused: int, answered: int, *, learned: bool) -> None:
+    """One refusal after a pause would tell that the deployment carries nothing."""
+    fleet = fleet_of()
+    minute(fleet, refused=refused, answered=answered)
+    assert (reason(fleet, BEST, Signal.CAPACITY) is not None) is learned
+
+
 def test_a_suspension_ends_slowly() -> None:
     """It stays for the hold and a while, without coming and going, and ends when the limit is forgotten."""
     fleet = fleet_of()

@@ -39,6 +39,10 @@ _LEAST_SHARE = 0.002
 With half of a group's traffic it is a tenth of a percent of the requests. The minutes without are left out, since a
 deployment that refused is given fewer requests (:mod:`exacto_plugin.core.routing.pacing`)."""
 
+_REFUSALS, _ANSWERS = 3.0, 5.0
+"""Refusals in 5 minutes, or answers in a minute with one, that tell a limit.
+One refusal after a pause, with no answer beside it, would otherwise tell that a deployment carries nothing."""
+
 _LEAST_USED = 0.25
 """Least share of its limit that a deployment is given."""
 
@@ -175,8 +179,10 @@ def learned_limits(
     """
     slots = block.slots
     refused, attempts = refusals.refused[slots], refusals.attempts[slots]
-    refuses = block.member & (refused > _LEAST_SHARE * attempts)
-    limit = np.where(refuses, refusals.carried[slots], memory.limit[slots])
+    carried = refusals.carried[slots]
+    tells = (refused >= _REFUSALS) | (carried >= _ANSWERS)
+    refuses = block.member & (refused > _LEAST_SHARE * attempts) & tells
+    limit = np.where(refuses, carried, memory.limit[slots])
     refused_at = np.where(refuses, now, memory.refused_at[slots])
     share = np.where(refuses, refused / np.maximum(attempts, 1.0), memory.refused_share[slots])
     age_s = np.maximum(0.0, now - np.nan_to_num(refused_at))
