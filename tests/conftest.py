@@ -51,6 +51,14 @@ def _callbacks_of_one_test() -> Iterator[None]:
         getattr(litellm, name)[:] = callbacks
 
 
+@pytest.fixture(autouse=True)
+def _request_of_one_test() -> Iterator[None]:
+    """The request that a test's own call of a hook begins ends with the test: all of them share a context."""
+    yield
+    if (state := sys.modules.get("exacto_plugin.litellm_hooks.request.state")) is not None:
+        state.CURRENT.set(None)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Cluster]:
     """A private PostgreSQL server for the whole run; skipped where its programs are not installed."""

@@ -128,7 +128,7 @@ def test_the_bundle(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = files / "bundle.json"
     command = ["bundle", "mine", "--model", "kimi", "--since", "7d", "--config", str(files / "config.yaml")]
     assert main([*command, "--output", str(output)]) == 0
-    assert "20.0 % bad of 100 answers, 2 peers without names" in capsys.readouterr().out
+    assert "20.0 % bad of 100 answers, 2 peers without names" in " ".join(capsys.readouterr().out.split())
     text = output.read_text()
     no_secret(text)
     (found,) = json.loads(text)["model_groups"]

@@ -184,7 +184,7 @@ def test_the_report_counts_every_request(
     # In a narrow table the numbers stand between the lines of a row's name.
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["report", "--url", proxy.base_url, "--model", WATCHED]) == 0
-    assert "that tiers would send elsewhere" in capsys.readouterr().out
+    assert "picks that would go elsewhere" in capsys.readouterr().out
 
 
 def _watched(proxy: Proxy) -> dict[str, Any]:
