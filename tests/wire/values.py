@@ -90,7 +90,7 @@ def reasons_of_decisions() -> Any:
         said(),
         said(candidates=everybody[:1]),
         said(tried=("a", "b")),
-        said(busy=("a",)),
+        said(busy=("a",), candidates=[*everybody, Candidate(LiteLLMId("c"), DeploymentKey("c"))]),
         said(draw=0.0),
         said(tools=False),
         said(policy=Policy(Sort.NONE)),

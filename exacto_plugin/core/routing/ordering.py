@@ -141,9 +141,10 @@ def _best(ranked: Sequence[Ranked], tried: Collection[LiteLLMId]) -> tuple[tuple
 
 
 def _not_busy(ask: RoutingRequest, ranking: TierRanking, ranked: Sequence[Ranked]) -> tuple[LiteLLMId, ...]:
-    """Return the ids of the best rank without deployments that refuse more; none where only clear outliers are left.
+    """Return the ids of the best rank without deployments that refuse more.
 
-    A refusal (429) costs less than a bad call, so it brings back only what the price of bad calls deranked.
+    None where only clear outliers are left: a refusal (429) costs less than a bad call, so it brings back only what the
+    price of bad calls deranked.
     """
     available, others = _best(ranked, (*ask.tried, *(one.id for one in ranked if one.key in ask.busy)))
     if not others:
@@ -153,7 +154,7 @@ def _not_busy(ask: RoutingRequest, ranking: TierRanking, ranked: Sequence[Ranked
 
 
 def _is_clear_outlier(ranking: TierRanking, key: DeploymentKey) -> bool:
-    """Check for a deployment that is deranked, and not by the price of bad calls alone."""
+    """Check for a deployment that not only the price of bad calls deranked."""
     verdict = ranking.verdicts[key]
     if verdict is None or verdict.tier is not Tier.DERANKED:
         return False
